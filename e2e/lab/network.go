@@ -1,0 +1,86 @@
+//go:build linux
+
+package lab
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+func bridgeOf(id string) string { return "vl" + id }
+func tableOf(id string) string  { return "vpsctl_lab_" + id }
+
+func (h *Host) link() string  { return fmt.Sprintf("vl%sh%d", h.lab.id, h.number) }
+func (h *Host) netns() string { return fmt.Sprintf("vl%s-%s", h.lab.id, h.Name) }
+func (h *Host) mac() string {
+	return fmt.Sprintf("02:%s:%s:%s:00:%02x", h.lab.id[:2], h.lab.id[2:4], h.lab.id[4:6], h.number)
+}
+
+// makeNetwork makes the bridge with this machine's address and the NAT rule, unless they are there. Every host's
+// hardware address is entered for good: a host that is cut off is then silent, as on a real network, instead of
+// "no route to host" three seconds later.
+func (l *Lab) makeNetwork(ctx context.Context) error {
+	bridge := bridgeOf(l.id)
+	var batch strings.Builder
+	if _, err := net.InterfaceByName(bridge); err != nil {
+		fmt.Fprintf(&batch, "link add %s type bridge\naddr add %s/24 dev %s\n", bridge, l.Gateway(), bridge)
+	}
+	fmt.Fprintf(&batch, "link set %s up\n", bridge)
+	for _, h := range l.Hosts {
+		fmt.Fprintf(&batch, "neigh replace %s lladdr %s dev %s nud permanent\n", h.Addr, h.mac(), bridge)
+	}
+	if _, err := run(ctx, batch.String(), "ip", "-batch", "-"); err != nil {
+		return err
+	}
+	rules := fmt.Sprintf(`table ip %[1]s {}
+delete table ip %[1]s
+table ip %[1]s {
+	chain postrouting {
+		type nat hook postrouting priority srcnat;
+		ip saddr %[2]s.0/24 oifname != "%[3]s" masquerade
+	}
+}
+`, tableOf(l.id), l.state.Subnet, bridge)
+	_, err := run(ctx, rules, "nft", "-f", "-")
+	return err
+}
+
+// removeNetwork removes bridge, links, namespaces and rules of a lab, whichever there are.
+func removeNetwork(ctx context.Context, id string) error {
+	var first error
+	note := func(_ string, err error) {
+		if first == nil {
+			first = err
+		}
+	}
+	links, err := net.Interfaces()
+	note("", err)
+	for _, link := range links {
+		if link.Name == bridgeOf(id) || strings.HasPrefix(link.Name, bridgeOf(id)+"h") {
+			note(run(ctx, "", "ip", "link", "del", link.Name))
+		}
+	}
+	spaces, _ := filepath.Glob("/run/netns/vl" + id + "-*")
+	for _, ns := range spaces {
+		note(run(ctx, "", "ip", "netns", "del", filepath.Base(ns)))
+	}
+	// Naming the table first makes its removal succeed whether or not it was there.
+	note(run(ctx, fmt.Sprintf("table ip %[1]s {}\ndelete table ip %[1]s\n", tableOf(id)), "nft", "-f", "-"))
+	return first
+}
+
+// resolvConf is this machine's resolv.conf in a form that hosts can use: a resolver on this machine's loopback is out
+// of their reach, so what stands behind systemd-resolved is taken instead.
+func resolvConf() ([]byte, error) {
+	for _, path := range []string{"/etc/resolv.conf", "/run/systemd/resolve/resolv.conf"} {
+		b, err := os.ReadFile(path)
+		if err == nil && !strings.Contains(string(b), "nameserver 127.") {
+			return b, nil
+		}
+	}
+	return nil, fmt.Errorf("lab: /etc/resolv.conf: names only a resolver on loopback, which hosts cannot reach")
+}
