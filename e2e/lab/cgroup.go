@@ -33,18 +33,20 @@ func cgroupOf(id string) (string, error) {
 }
 
 func (h *Host) cgroup() (string, error) {
-	dir, err := cgroupOf(h.lab.id)
+	dir, err := cgroupOf(h.lab.ID)
 	return filepath.Join(dir, h.Name), err
 }
 
 // makeCgroup makes the host's cgroup with a child for the keeper and returns that child, opened. Processes live in
-// leaves alone, so that controllers can be handed down to the host where this machine has them on v2.
+// leaves alone, so that controllers can be handed down to the host where this machine has them on v2. The child is
+// always a new one: Linux 6.18 kills at birth what is cloned into a cgroup that was ever killed.
 func (h *Host) makeCgroup() (*os.File, error) {
 	dir, err := h.cgroup()
 	if err != nil {
 		return nil, err
 	}
 	keeper := filepath.Join(dir, "keeper")
+	removeCgroups(keeper)
 	if err := os.MkdirAll(keeper, 0o755); err != nil {
 		return nil, fmt.Errorf("lab: %w", err)
 	}

@@ -5,14 +5,13 @@ package lab
 import (
 	"context"
 	"errors"
-	"io"
 	"os"
 	"path/filepath"
 )
 
 // demolish removes all that bears the lab's id, in whatever state it is. The state goes last: an interrupted removal
 // can be done again.
-func demolish(ctx context.Context, id string, log io.Writer) error {
+func demolish(ctx context.Context, id string) error {
 	dir, err := cgroupOf(id)
 	if err != nil {
 		return err

@@ -17,7 +17,7 @@ import (
 )
 
 // dir is the host's folder outside: disk layers, host keys, console log.
-func (h *Host) dir() string { return filepath.Join(labDir(h.lab.id), h.Name) }
+func (h *Host) dir() string { return filepath.Join(labDir(h.lab.ID), h.Name) }
 
 // Root is the host's file system as seen from this machine. Its /run, /tmp and /proc are not the host's own.
 func (h *Host) Root() string { return filepath.Join(h.dir(), "root") }

@@ -3,8 +3,10 @@
 package lab
 
 import (
+	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -21,35 +23,41 @@ func (l *Lab) writeFiles() error {
 	if _, _, err := ensureKey(l.Identity(), "ed25519", "lab"); err != nil {
 		return err
 	}
-	inventory, known, err := l.describe()
-	if err != nil {
+	if err := l.Describe(l.state.Dir, l.Hosts); err != nil {
 		return err
-	}
-	if err := renameio.WriteFile(l.Inventory(), []byte(inventory), 0o600); err != nil {
-		return fmt.Errorf("lab: %w", err)
-	}
-	if err := renameio.WriteFile(l.KnownHosts(), []byte(known), 0o600); err != nil {
-		return fmt.Errorf("lab: %w", err)
 	}
 	return l.giveAway()
 }
 
-func (l *Lab) describe() (inventory, known string, err error) {
-	var inv, kh strings.Builder
-	fmt.Fprintf(&inv, "# Hosts of a lab on this machine. Written anew by every lab-up.\ndefaults:\n  user: root\n  identity_file: %q\nhosts:\n", l.Identity())
-	for _, h := range l.Hosts {
-		for _, kind := range keyKinds {
-			signer, line, err := h.hostKey(kind)
-			if err != nil {
-				return "", "", err
-			}
-			fmt.Fprintln(&kh, knownhosts.Line([]string{h.Addr}, signer.PublicKey()))
-			if kind == keyKinds[0] {
-				fmt.Fprintf(&inv, "  %s:\n    address: %s\n    host_key: %q\n", h.Name, h.Addr, line)
-			}
+// Describe writes an inventory.yaml and a known_hosts of some of the hosts into a folder, for a client that is to see
+// no others.
+func (l *Lab) Describe(dir string, hosts []*Host) error {
+	var inventory, known strings.Builder
+	fmt.Fprintf(&inventory, "# Hosts of a lab on this machine. Written anew by every lab-up.\ndefaults:\n  user: root\n  identity_file: %q\nhosts:\n", l.Identity())
+	for _, h := range hosts {
+		_, pin, err := h.hostKey(keyKinds[0])
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(&inventory, "  %s:\n    address: %s\n    host_key: %q\n", h.Name, h.Addr, pin)
+		if err := h.known(&known); err != nil {
+			return err
 		}
 	}
-	return inv.String(), kh.String(), nil
+	return errors.Join(
+		renameio.WriteFile(filepath.Join(dir, "inventory.yaml"), []byte(inventory.String()), 0o600),
+		renameio.WriteFile(filepath.Join(dir, "known_hosts"), []byte(known.String()), 0o600))
+}
+
+func (h *Host) known(lines *strings.Builder) error {
+	for _, kind := range keyKinds {
+		signer, _, err := h.hostKey(kind)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintln(lines, knownhosts.Line([]string{h.Addr}, signer.PublicKey()))
+	}
+	return nil
 }
 
 func (l *Lab) giveAway() error {

@@ -15,6 +15,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/google/renameio/v2"
 )
 
 //go:embed boot.sh
@@ -34,7 +36,7 @@ type Host struct {
 }
 
 func (h *Host) lock(ctx context.Context) (func(), error) {
-	return lockFile(ctx, filepath.Join(labDir(h.lab.id), h.Name+".lock"))
+	return lockFile(ctx, filepath.Join(labDir(h.lab.ID), h.Name+".lock"))
 }
 
 // Running tells whether the host is switched on, be it still booting.
@@ -77,7 +79,7 @@ func (h *Host) Reset(ctx context.Context) error {
 func (h *Host) Reboot(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*bootLimit)
 	defer cancel()
-	before, err := h.BootID(ctx)
+	before, err := h.BootID()
 	if err != nil {
 		return err
 	}
@@ -95,7 +97,7 @@ func (h *Host) WaitReboot(ctx context.Context, before string) error {
 		if !h.Running() {
 			return false, fmt.Errorf("%s: reboot: it switched itself off: %s", h.Name, h.console())
 		}
-		now, err := h.BootID(ctx)
+		now, err := h.BootID()
 		return err == nil && now != before, nil
 	})
 	if err != nil {
@@ -117,9 +119,16 @@ func (h *Host) Restore(ctx context.Context) error {
 }
 
 // BootID is the id of the host's present boot; nspawn gives every boot its own.
-func (h *Host) BootID(ctx context.Context) (string, error) {
-	out, err := h.Exec(ctx, "cat /proc/sys/kernel/random/boot_id")
-	return strings.TrimSpace(out), err
+func (h *Host) BootID() (string, error) {
+	leader, err := h.leader()
+	if err != nil {
+		return "", err
+	}
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/root/proc/sys/kernel/random/boot_id", leader))
+	if err != nil {
+		return "", fmt.Errorf("%s: read its boot id: %w", h.Name, err)
+	}
+	return strings.TrimSpace(string(b)), nil
 }
 
 // Exec runs a shell line as root in the host, without ssh and even while its line is cut, and returns its stdout. The
@@ -135,10 +144,36 @@ func (h *Host) Exec(ctx context.Context, line string) (string, error) {
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	endAsGroup(cmd)
-	if err := cmd.Run(); err != nil {
+	if err := runUnstopped(cmd); err != nil {
 		return out.String(), fmt.Errorf("%s: %s: %w: %s", h.Name, tail(line, 200), err, tail(errs.String(), 2000))
 	}
 	return out.String(), nil
+}
+
+// runUnstopped runs cmd and keeps waking it. A host that shuts down stops all its processes before it kills them;
+// nsenter would stop along with its command, never reap it, and so hold up the host's end.
+func runUnstopped(cmd *exec.Cmd) error {
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	done, awake := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(awake)
+		tick := time.NewTicker(100 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+				_ = cmd.Process.Signal(syscall.SIGCONT)
+			case <-done:
+				return
+			}
+		}
+	}()
+	err := cmd.Wait()
+	close(done)
+	<-awake
+	return err
 }
 
 // leader finds the host's process 1 by its pid, from this machine's point of view.
@@ -208,7 +243,11 @@ func (h *Host) launch(ctx context.Context) error {
 		return err
 	}
 	defer console.Close()
-	cmd := exec.CommandContext(ctx, "setsid", "--fork", "sh", "-c", bootScript, "vpsctl-lab-"+h.Name)
+	script := filepath.Join(h.dir(), "boot.sh")
+	if err := renameio.WriteFile(script, []byte(bootScript), 0o755); err != nil {
+		return err
+	}
+	cmd := exec.CommandContext(ctx, "setsid", "--fork", "sh", script)
 	cmd.Env = append(h.bootEnv(filepath.Dir(keeper.Name())), "PATH=/usr/sbin:/usr/bin:/sbin:/bin")
 	cmd.Dir = "/"
 	cmd.Stdout, cmd.Stderr = console, console
@@ -218,7 +257,7 @@ func (h *Host) launch(ctx context.Context) error {
 
 func (h *Host) bootEnv(cgroup string) []string {
 	return []string{
-		"CGROUP=" + cgroup, "NETNS=" + h.netns(), "LINK=" + h.link(), "BRIDGE=" + bridgeOf(h.lab.id), "MAC=" + h.mac(),
+		"CGROUP=" + cgroup, "NETNS=" + h.netns(), "LINK=" + h.link(), "BRIDGE=" + bridgeOf(h.lab.ID), "MAC=" + h.mac(),
 		"ADDR=" + h.Addr, "GATEWAY=" + h.lab.Gateway(), "MACHINE=" + h.netns(), "ROOT=" + h.Root(),
 	}
 }

@@ -35,9 +35,9 @@ type Options struct {
 
 // Lab is a set of hosts that are up, or were. It is safe for use by several goroutines.
 type Lab struct {
+	ID    string // part of the name of everything that was made for this lab
 	Hosts []*Host
 
-	id    string
 	state state
 	log   io.Writer
 }
@@ -60,12 +60,30 @@ func Up(ctx context.Context, opt Options) (*Lab, error) {
 		return nil, err
 	}
 	defer unlock()
+	return l, ensureAll(ctx, l.Hosts)
+}
+
+// Grow starts n more hosts in the lab and leaves the others as they are. The lab that it returns has them all.
+func (l *Lab) Grow(ctx context.Context, n int) (*Lab, error) {
+	opt := Options{Dir: l.state.Dir, N: len(l.Hosts) + n, Prefix: l.state.Prefix, Log: l.log}
+	if err := opt.check(); err != nil {
+		return nil, err
+	}
+	grown, unlock, err := prepare(ctx, opt)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	return grown, ensureAll(ctx, grown.Hosts[len(l.Hosts):])
+}
+
+func ensureAll(ctx context.Context, hosts []*Host) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(8)
-	for _, h := range l.Hosts {
+	for _, h := range hosts {
 		group.Go(func() error { return h.ensure(ctx) })
 	}
-	return l, group.Wait()
+	return group.Wait()
 }
 
 // prepare does all that comes before the hosts themselves, and returns holding the lab's lock.
@@ -87,10 +105,10 @@ func (l *Lab) furnish(ctx context.Context) error {
 		return err
 	}
 	l.state.Base = base
-	if err := l.state.save(l.id); err != nil {
+	if err := l.state.save(l.ID); err != nil {
 		return err
 	}
-	if err := raiseLimits(len(l.Hosts), l.log); err != nil {
+	if err := raiseLimits(l.log); err != nil {
 		return err
 	}
 	if err := l.makeNetwork(ctx); err != nil {
@@ -135,7 +153,7 @@ func Open(dir string, log io.Writer) (*Lab, error) {
 }
 
 func newLab(id string, st state, log io.Writer) *Lab {
-	l := &Lab{id: id, state: st, log: log}
+	l := &Lab{ID: id, state: st, log: log}
 	for i, name := range st.Hosts {
 		l.Hosts = append(l.Hosts, &Host{Name: name, Addr: fmt.Sprintf("%s.%d", st.Subnet, 11+i), number: i + 1, lab: l})
 	}
@@ -166,12 +184,12 @@ func (l *Lab) Gateway() string { return l.state.Subnet + ".1" }
 
 // Down stops the hosts, and removes them and all else the lab made.
 func (l *Lab) Down(ctx context.Context) error {
-	unlock, err := lockLab(ctx, l.id)
+	unlock, err := lockLab(ctx, l.ID)
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	return demolish(ctx, l.id, l.log)
+	return errors.Join(demolish(ctx, l.ID), os.Remove(lockPath(l.ID)))
 }
 
 // needsRoot is returned by all that changes the machine.

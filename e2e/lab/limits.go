@@ -14,13 +14,14 @@ import (
 	"strings"
 )
 
-// raiseLimits lets this machine forward packets and start many systemds, says what it changed, and remembers what was
+// raiseLimits lets this machine forward packets and start many systemds, each of which
+// counts against root,, says what it changed, and remembers what was
 // there before until the last lab is gone.
-func raiseLimits(hosts int, log io.Writer) error {
+func raiseLimits(log io.Writer) error {
 	return errors.Join(
 		raise("net/ipv4/ip_forward", 1, log),
-		raise("fs/inotify/max_user_instances", 512+64*hosts, log),
-		raise("fs/inotify/max_user_watches", 8192+4096*hosts, log),
+		raise("fs/inotify/max_user_instances", 4096, log),
+		raise("fs/inotify/max_user_watches", 65536, log),
 	)
 }
 

@@ -14,20 +14,23 @@ import (
 func bridgeOf(id string) string { return "vl" + id }
 func tableOf(id string) string  { return "vpsctl_lab_" + id }
 
-func (h *Host) link() string  { return fmt.Sprintf("vl%sh%d", h.lab.id, h.number) }
-func (h *Host) netns() string { return fmt.Sprintf("vl%s-%s", h.lab.id, h.Name) }
-func (h *Host) mac() string {
-	return fmt.Sprintf("02:%s:%s:%s:00:%02x", h.lab.id[:2], h.lab.id[2:4], h.lab.id[4:6], h.number)
+func (h *Host) link() string  { return fmt.Sprintf("vl%sh%d", h.lab.ID, h.number) }
+func (h *Host) netns() string { return fmt.Sprintf("vl%s-%s", h.lab.ID, h.Name) }
+func (h *Host) mac() string   { return macOf(h.lab.ID, h.number) }
+
+func macOf(id string, n int) string {
+	return fmt.Sprintf("02:%s:%s:%s:00:%02x", id[:2], id[2:4], id[4:6], n)
 }
 
 // makeNetwork makes the bridge with this machine's address and the NAT rule, unless they are there. Every host's
 // hardware address is entered for good: a host that is cut off is then silent, as on a real network, instead of
 // "no route to host" three seconds later.
 func (l *Lab) makeNetwork(ctx context.Context) error {
-	bridge := bridgeOf(l.id)
+	bridge := bridgeOf(l.ID)
 	var batch strings.Builder
 	if _, err := net.InterfaceByName(bridge); err != nil {
-		fmt.Fprintf(&batch, "link add %s type bridge\naddr add %s/24 dev %s\n", bridge, l.Gateway(), bridge)
+		// With an address of its own: one borrowed from the first link would come later and flush the neighbours.
+		fmt.Fprintf(&batch, "link add %s address %s type bridge\naddr add %s/24 dev %s\n", bridge, macOf(l.ID, 0), l.Gateway(), bridge)
 	}
 	fmt.Fprintf(&batch, "link set %s up\n", bridge)
 	for _, h := range l.Hosts {
@@ -44,7 +47,7 @@ table ip %[1]s {
 		ip saddr %[2]s.0/24 oifname != "%[3]s" masquerade
 	}
 }
-`, tableOf(l.id), l.state.Subnet, bridge)
+`, tableOf(l.ID), l.state.Subnet, bridge)
 	_, err := run(ctx, rules, "nft", "-f", "-")
 	return err
 }

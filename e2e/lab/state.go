@@ -28,6 +28,7 @@ type state struct {
 	Dir    string   `json:"dir"`
 	Subnet string   `json:"subnet"` // the first three numbers
 	Base   string   `json:"base"`
+	Prefix string   `json:"prefix"`
 	Hosts  []string `json:"hosts"`
 	Owner  *process `json:"owner,omitempty"` // of an ephemeral lab
 }
@@ -113,6 +114,7 @@ func reserve(ctx context.Context, id string, opt Options) (state, error) {
 	st, err := loadState(id)
 	if errors.Is(err, os.ErrNotExist) {
 		st.Dir, _ = filepath.Abs(opt.Dir)
+		st.Prefix = opt.Prefix
 		if opt.Ephemeral {
 			st.Owner = thisProcess()
 		}
@@ -122,7 +124,7 @@ func reserve(ctx context.Context, id string, opt Options) (state, error) {
 		return st, err
 	}
 	for i := len(st.Hosts); i < opt.N; i++ {
-		st.Hosts = append(st.Hosts, fmt.Sprintf("%s%d", opt.Prefix, i+1))
+		st.Hosts = append(st.Hosts, fmt.Sprintf("%s%d", st.Prefix, i+1))
 	}
 	return st, st.save(id)
 }
@@ -185,29 +187,44 @@ func Sweep(ctx context.Context, log io.Writer) error {
 	return err
 }
 
+func lockPath(id string) string { return filepath.Join(storeDir(), id+".lock") }
+
 func lockLab(ctx context.Context, id string) (func(), error) {
-	return lockFile(ctx, filepath.Join(storeDir(), id+".lock"))
+	return lockFile(ctx, lockPath(id))
 }
 
-// lockFile waits for the lock. The lock file stays: removing it would let two processes hold locks of one name.
-func lockFile(ctx context.Context, path string) (func(), error) {
+// lockFile waits for the lock. Whoever holds it may remove the file, so what was locked must still be the file of that
+// name.
+func lockFile(ctx context.Context, path string) (unlock func(), err error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return nil, fmt.Errorf("lab: %w", err)
 	}
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("lab: %w", err)
-	}
+	var f *os.File
 	err = poll(ctx, func() (bool, error) {
-		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-		if errors.Is(err, syscall.EWOULDBLOCK) {
-			return false, nil
-		}
-		return err == nil, err
+		f, err = tryLock(path)
+		return f != nil, err
 	})
 	if err != nil {
-		f.Close()
 		return nil, fmt.Errorf("lab: wait for the lock %s: %w", path, err)
 	}
 	return func() { f.Close() }, nil
+}
+
+// tryLock returns nil when somebody else has the lock.
+func tryLock(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	held, heldErr := f.Stat()
+	named, namedErr := os.Stat(path)
+	if err == nil && heldErr == nil && namedErr == nil && os.SameFile(held, named) {
+		return f, nil
+	}
+	f.Close()
+	if err != nil && !errors.Is(err, syscall.EWOULDBLOCK) {
+		return nil, err
+	}
+	return nil, nil
 }
