@@ -1,0 +1,67 @@
+package inventory
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+)
+
+// Code are the lines of the inventory that run something or read files outside
+// its folder when connecting, sorted, each once: what a user confirms before a
+// shared inventory is trusted.
+func (inv *Inventory) Code() []string {
+	found := map[string]bool{}
+	for _, h := range inv.hosts {
+		for name, v := range h.Vars {
+			if v.Secret == nil {
+				continue
+			}
+			if line := v.Secret.code(inv.dir); line != "" {
+				found[name+": "+line] = true
+			}
+		}
+	}
+	var lines []string
+	for line := range found {
+		lines = append(lines, line)
+	}
+	slices.Sort(lines)
+	return lines
+}
+
+// code is what the reference runs or reads elsewhere, whole and on one line.
+func (r Ref) code(dir string) string {
+	if len(r.Command) > 0 {
+		return fmt.Sprintf("command: %q", r.Command)
+	}
+	full, inside, err := r.inside(dir)
+	if r.File == "" || inside && err == nil {
+		return ""
+	}
+	return fmt.Sprintf("file: %q", full)
+}
+
+// CheckFiles says which identity files named in the inventory are not there.
+// Load does not ask: the inventory may be checked on another machine.
+func (inv *Inventory) CheckFiles() []string {
+	var list []string
+	seen := map[string]bool{}
+	for _, h := range inv.hosts {
+		for _, f := range h.IdentityFiles {
+			if seen[f] {
+				continue
+			}
+			seen[f] = true
+			switch st, err := os.Stat(f); {
+			case err != nil:
+				list = append(list, fmt.Sprintf("%s: identity_file %s: %s", h.Origin["identity_file"], f, reason(err)))
+			case st.IsDir():
+				list = append(list, fmt.Sprintf("%s: identity_file %s: it is a folder", h.Origin["identity_file"], f))
+			case strings.HasSuffix(f, ".pub"):
+				list = append(list, fmt.Sprintf("%s: identity_file %s: this is the public half; name the file without .pub", h.Origin["identity_file"], f))
+			}
+		}
+	}
+	return list
+}
