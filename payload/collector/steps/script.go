@@ -28,7 +28,8 @@ const scriptFD = 9
 type script struct {
 	body    string
 	args    []string
-	as      string // "" = whoever we are
+	as      string    // "" = whoever we are
+	id      *identity // instead of as
 	vars    map[string]string
 	secrets []string
 	dir     string // $PHASE_DIR
@@ -52,7 +53,7 @@ func (s said) words() string {
 // script runs s. The error tells that it could not be run or did not end by
 // itself; an exit code is no error here.
 func (e *Env) script(ctx context.Context, s script) (said, error) {
-	id, err := e.identity(s.as)
+	id, err := e.scriptIdentity(s)
 	if err != nil {
 		return said{}, err
 	}
@@ -94,6 +95,13 @@ func (e *Env) script(ctx context.Context, s script) (said, error) {
 		return got, fmt.Errorf("run %s: %w", cmd.Path, err)
 	}
 	return got, nil
+}
+
+func (e *Env) scriptIdentity(s script) (identity, error) {
+	if s.id != nil {
+		return *s.id, nil
+	}
+	return e.identity(s.as)
 }
 
 func (e *Env) scriptEnv(s script, id identity) []string {

@@ -12,6 +12,8 @@ import (
 	"fmt"
 	"os/exec"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/vpsctl/vpsctl/payload/wire"
 )
 
@@ -83,8 +85,12 @@ type thing interface {
 // ended or been left to the kill of their group.
 func Do(ctx context.Context, env *Env, s *wire.Step) Result {
 	switch {
+	case s.File != nil:
+		return converge(ctx, env, newFile(env, s))
 	case s.Service != nil:
 		return converge(ctx, env, &service{env: env, want: s.Service})
+	case s.User != nil:
+		return doUser(ctx, env, s)
 	case s.Run != nil:
 		return converge(ctx, env, &run{env: env, step: s})
 	case s.Assert != nil:
@@ -131,6 +137,9 @@ func failed(ctx context.Context, err error) Result {
 	if f := (*failure)(nil); errors.As(err, &f) {
 		r.RC, r.Stderr, r.Hint, r.Retryable = f.rc, f.stderr, f.hint, f.retryable
 	}
+	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
+		r.Hint = "make room on the host: df -h"
+	}
 	switch ctx.Err() {
 	case context.Canceled:
 		r.Status, r.Retryable = wire.Cancelled, false
@@ -145,8 +154,12 @@ func failed(ctx context.Context, err error) Result {
 func Revert(ctx context.Context, env *Env, u wire.Undo) error {
 	var err error
 	switch u.Kind {
+	case "file":
+		err = revertFile(ctx, env, u)
 	case "service":
 		err = revertService(ctx, env, u)
+	case "user":
+		err = revertUser(ctx, env, u)
 	case "run":
 		err = revertRun(ctx, env, u)
 	default:
