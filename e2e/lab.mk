@@ -5,7 +5,7 @@ LAB_SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 LAB := $(LAB_SUDO) $(LAB_DIR)/lab
 N ?= 2
 
-.PHONY: lab-up lab-down lab-reset lab-list lab-deps lab-build
+.PHONY: lab-up lab-down lab-reset lab-list lab-deps lab-build test-e2e
 
 lab-up: lab-deps lab-build  ## N=2: start hosts; print addresses, inventory and known_hosts
 	@$(LAB) up -dir $(LAB_DIR) -n $(N)
@@ -28,3 +28,6 @@ lab-deps:
 	if [ -n "$$missing" ]; then \
 		$(LAB_SUDO) apt-get update -q && \
 		$(LAB_SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $$missing; fi
+
+test-e2e: lab-deps  ## FILTER=TestLab: the tests against real hosts
+	go test -tags e2e -count=1 -timeout 20m $(if $(LAB_SUDO),-exec $(LAB_SUDO)) -run '$(FILTER)' ./e2e/

@@ -98,11 +98,13 @@ func buildBase(ctx context.Context) (string, error) {
 // apt uses, with the security updates and without.
 func debootstrap(ctx context.Context, root string) error {
 	args := []string{"--quiet", "--variant=minbase", "--include=" + packages, "--customize-hook=" + customize}
-	for _, opt := range aptProxies(ctx) {
+	proxies, _ := run(ctx, "", "apt-config", "dump", "Acquire::http::Proxy", "Acquire::https::Proxy")
+	for _, opt := range usableProxies(proxies) {
 		args = append(args, "--aptopt="+opt)
 	}
 	_, err := run(ctx, "", "mmdebstrap", append(args, suite, root)...)
-	for _, sources := range machineSources(ctx) {
+	ours, _ := run(ctx, "", "apt-get", "indextargets", "--format", "$(ORIGIN)|$(LABEL)|$(REPO_URI)", "Created-By: Packages")
+	for _, sources := range sourcesLike(ours) {
 		if err == nil || ctx.Err() != nil {
 			break
 		}
@@ -115,11 +117,11 @@ func debootstrap(ctx context.Context, root string) error {
 	return err
 }
 
-// machineSources turns this machine's Debian mirrors into sources for the lab's suite, best first.
-func machineSources(ctx context.Context) []string {
-	out, _ := run(ctx, "", "apt-get", "indextargets", "--format", "$(ORIGIN)|$(LABEL)|$(REPO_URI)", "Created-By: Packages")
+// sourcesLike turns a machine's apt indexes, one ORIGIN|LABEL|URI a line, into sources.list texts for the lab's suite
+// from the same mirrors, best first.
+func sourcesLike(indexes string) []string {
 	var mirror, security string
-	for line := range strings.Lines(out) {
+	for line := range strings.Lines(indexes) {
 		f := strings.SplitN(strings.TrimSpace(line), "|", 3)
 		switch {
 		case len(f) != 3 || f[0] != "Debian":
@@ -139,12 +141,12 @@ func machineSources(ctx context.Context) []string {
 	return []string{plain + fmt.Sprintf("deb %s %s-security main\n", security, suite), plain}
 }
 
-// aptProxies returns this machine's apt proxies as apt options; hosts cannot reach one on its loopback.
-func aptProxies(ctx context.Context) (options []string) {
-	out, _ := run(ctx, "", "apt-config", "dump", "Acquire::http::Proxy", "Acquire::https::Proxy")
-	for line := range strings.Lines(out) {
+// usableProxies returns the proxies in apt-config's output as apt options, but for those on the machine's loopback, which
+// hosts cannot reach.
+func usableProxies(dump string) (options []string) {
+	for line := range strings.Lines(dump) {
 		line = strings.TrimSpace(line)
-		if strings.HasSuffix(line, `"";`) || strings.Contains(line, "127.0.0.1") || strings.Contains(line, "localhost") {
+		if line == "" || strings.HasSuffix(line, `"";`) || strings.Contains(line, "127.0.0.1") || strings.Contains(line, "localhost") {
 			continue
 		}
 		options = append(options, strings.TrimSuffix(line, ";"))

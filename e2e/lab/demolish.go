@@ -7,11 +7,14 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"time"
 )
 
 // demolish removes all that bears the lab's id, in whatever state it is. The state goes last: an interrupted removal
 // can be done again.
 func demolish(ctx context.Context, id string) error {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
+	defer cancel()
 	dir, err := cgroupOf(id)
 	if err != nil {
 		return err

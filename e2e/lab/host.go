@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"context"
 	_ "embed"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -270,11 +269,10 @@ func (h *Host) kill(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	_, unplugged := run(ctx, "", "ip", "link", "del", h.link())
-	if unplugged != nil && strings.Contains(unplugged.Error(), "Cannot find device") {
-		unplugged = nil
+	if err := unplug(ctx, h.link()); err != nil {
+		return err
 	}
-	return errors.Join(unplugged, killCgroup(ctx, dir))
+	return killCgroup(ctx, dir)
 }
 
 // console returns the last lines of the host's console.

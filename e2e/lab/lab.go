@@ -17,6 +17,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 
 	"golang.org/x/sync/errgroup"
 )
@@ -100,11 +101,14 @@ func prepare(ctx context.Context, opt Options) (*Lab, func(), error) {
 }
 
 func (l *Lab) furnish(ctx context.Context) error {
-	base, err := ensureBase(ctx, l.log)
-	if err != nil {
-		return err
+	// Disks of running hosts stand on the present base, so it is changed only when there are none.
+	if !slices.ContainsFunc(l.Hosts, (*Host).Running) {
+		base, err := ensureBase(ctx, l.log)
+		if err != nil {
+			return err
+		}
+		l.state.Base = base
 	}
-	l.state.Base = base
 	if err := l.state.save(l.ID); err != nil {
 		return err
 	}
@@ -138,7 +142,7 @@ func Open(dir string, log io.Writer) (*Lab, error) {
 	if os.Geteuid() != 0 {
 		return nil, &needsRoot{}
 	}
-	id, err := idOf(dir)
+	id, err := IDOf(dir)
 	if err != nil {
 		return nil, err
 	}

@@ -52,6 +52,18 @@ table ip %[1]s {
 	return err
 }
 
+// unplug removes a link, if there is one of that name.
+func unplug(ctx context.Context, link string) error {
+	if _, err := net.InterfaceByName(link); err != nil {
+		return nil
+	}
+	_, err := run(ctx, "", "ip", "link", "del", link)
+	if _, there := net.InterfaceByName(link); there != nil {
+		return nil // gone meanwhile, by the host's own end
+	}
+	return err
+}
+
 // removeNetwork removes bridge, links, namespaces and rules of a lab, whichever there are.
 func removeNetwork(ctx context.Context, id string) error {
 	var first error
@@ -64,7 +76,7 @@ func removeNetwork(ctx context.Context, id string) error {
 	note("", err)
 	for _, link := range links {
 		if link.Name == bridgeOf(id) || strings.HasPrefix(link.Name, bridgeOf(id)+"h") {
-			note(run(ctx, "", "ip", "link", "del", link.Name))
+			note("", unplug(ctx, link.Name))
 		}
 	}
 	spaces, _ := filepath.Glob("/run/netns/vl" + id + "-*")

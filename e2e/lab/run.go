@@ -12,8 +12,13 @@ import (
 	"time"
 )
 
+// toolLimit bounds every tool and every wait for another lab command; building a base over a slow line is the longest.
+const toolLimit = 15 * time.Minute
+
 // run runs a tool of this machine with text on its stdin and returns its stdout; an error ends with its stderr.
 func run(ctx context.Context, stdin, name string, args ...string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, toolLimit)
+	defer cancel()
 	cmd := exec.CommandContext(ctx, name, args...)
 	var out, errs bytes.Buffer
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(stdin), &out, &errs

@@ -54,7 +54,8 @@ func startOf(pid int) string {
 	return fields[19]
 }
 
-func idOf(dir string) (string, error) {
+// IDOf is the id of the lab that belongs to a state folder, whether or not there is one.
+func IDOf(dir string) (string, error) {
 	abs, err := filepath.Abs(dir)
 	if err != nil {
 		return "", fmt.Errorf("lab: %s: %w", dir, err)
@@ -89,7 +90,7 @@ func (st state) save(id string) error {
 // claim loads or begins the lab of opt.Dir and returns with its lock held. The subnet is reserved by writing the state
 // down under the lock of the store.
 func claim(ctx context.Context, opt Options) (*Lab, func(), error) {
-	id, err := idOf(opt.Dir)
+	id, err := IDOf(opt.Dir)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -199,6 +200,8 @@ func lockFile(ctx context.Context, path string) (unlock func(), err error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return nil, fmt.Errorf("lab: %w", err)
 	}
+	ctx, cancel := context.WithTimeout(ctx, toolLimit)
+	defer cancel()
 	var f *os.File
 	err = poll(ctx, func() (bool, error) {
 		f, err = tryLock(path)
