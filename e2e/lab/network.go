@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -48,8 +49,42 @@ table ip %[1]s {
 	}
 }
 `, tableOf(l.ID), l.state.Subnet, bridge)
-	_, err := run(ctx, rules, "nft", "-f", "-")
-	return err
+	if _, err := run(ctx, rules, "nft", "-f", "-"); err != nil {
+		return err
+	}
+	return l.openForward(ctx)
+}
+
+// openForward lets the hosts' packets through where docker or ufw drop everything that is forwarded; no nft table of
+// our own could overrule that.
+func (l *Lab) openForward(ctx context.Context) error {
+	bridge := bridgeOf(l.ID)
+	rules, err := run(ctx, "", "iptables", "-S", "FORWARD")
+	if err != nil || !strings.HasPrefix(rules, "-P FORWARD DROP") || strings.Contains(rules, bridge) {
+		return nil // no iptables here, nothing is dropped, or it has been done
+	}
+	fmt.Fprintln(l.log, "lab: this machine's firewall drops forwarded packets: accepting those of", bridge, "until the lab is down")
+	for _, direction := range []string{"-i", "-o"} {
+		if _, err := run(ctx, "", "iptables", "-I", "FORWARD", direction, bridge, "-j", "ACCEPT"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// closeForward removes the rules of openForward.
+func closeForward(ctx context.Context, bridge string) error {
+	rules, _ := run(ctx, "", "iptables", "-S", "FORWARD")
+	for rule := range strings.Lines(rules) {
+		f := strings.Fields(rule)
+		if len(f) < 2 || f[0] != "-A" || !slices.Contains(f, bridge) {
+			continue
+		}
+		if _, err := run(ctx, "", "iptables", append([]string{"-D"}, f[1:]...)...); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // unplug removes a link, if there is one of that name.
@@ -72,6 +107,7 @@ func removeNetwork(ctx context.Context, id string) error {
 			first = err
 		}
 	}
+	note("", closeForward(ctx, bridgeOf(id)))
 	links, err := net.Interfaces()
 	note("", err)
 	for _, link := range links {
