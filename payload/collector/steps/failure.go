@@ -3,6 +3,7 @@
 package steps
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 )
@@ -14,6 +15,7 @@ type failure struct {
 	rc        *int
 	stderr    string
 	retryable bool
+	cause     string // one of causes, or ""
 	err       error
 }
 
@@ -45,10 +47,17 @@ type cause struct {
 	hint      string
 }
 
+// The causes that steps ask for.
+const (
+	diskFull       = "the disk is full"
+	staleLists     = "the package lists are out of date"
+	unknownPackage = "there is no such package"
+)
+
 // causes are looked for in this order: a full disk also breaks downloads, and
 // a lock is not the network.
 var causes = []cause{
-	{"the disk is full", []string{"No space left on device", "You don't have enough free space", "Disk quota exceeded"}, false,
+	{diskFull, []string{"No space left on device", "You don't have enough free space", "Disk quota exceeded"}, false,
 		"make room on the host: df -h; apt-get clean"},
 	{"another program holds a lock", []string{"Could not get lock", "Unable to acquire the dpkg frontend lock", "Unable to lock directory", "is another process using it",
 		"Resource temporarily unavailable", "cannot lock /etc/"}, true, ""},
@@ -56,11 +65,11 @@ var causes = []cause{
 	{"the host's clock is wrong", []string{"is not valid yet", "certificate is not yet valid"}, false, "set the host's clock, then run again: timedatectl"},
 	{"a package source is not signed by a known key", []string{"NO_PUBKEY", "is not signed.", "Missing key", "signatures couldn't be verified"}, false,
 		"the source's key must be in its signed-by file on the host"},
-	{"the package lists are out of date", []string{"404  Not Found"}, true, ""},
+	{staleLists, []string{"404  Not Found"}, true, ""},
 	{"the network failed", []string{"Temporary failure resolving", "Temporary failure in name resolution", "Could not resolve", "Name or service not known", "Could not connect", "Connection timed out",
 		"Connection failed", "Unable to connect to", "Network is unreachable", "Connection reset by peer", "Connection refused", "No route to host", "Failed to fetch", "Hash Sum mismatch",
 		"File has unexpected size", "Some index files failed to download", "Operation timed out", "timed out after", "503  Service Unavailable", "502  Bad Gateway", "429  Too Many Requests"}, true, ""},
-	{"there is no such package", []string{"Unable to locate package", "has no installation candidate", "Couldn't find any package by", "Unable to find package"}, false,
+	{unknownPackage, []string{"Unable to locate package", "has no installation candidate", "Couldn't find any package by", "Unable to find package"}, false,
 		"is the name right for this release? on the host: apt-cache policy NAME"},
 	{"packages do not fit together", []string{"unmet dependencies", "held broken packages", "held packages"}, false, "on the host: apt-get -s install NAME; apt-mark showhold"},
 	{"a package's own script failed", []string{"Sub-process /usr/bin/dpkg returned an error code", "Errors were encountered while processing"}, false,
@@ -88,4 +97,10 @@ func lastLine(text string) string {
 		line = strings.ToValidUTF8(line[:200], "") + "…"
 	}
 	return line
+}
+
+// isCause tells whether err is a failure of this cause.
+func isCause(err error, name string) bool {
+	var f *failure
+	return errors.As(err, &f) && f.cause == name
 }

@@ -129,7 +129,7 @@ func toolFailure(what string, err error, stderr string) *failure {
 	f.rc, f.text = &rc, what+" "+ending(rc)
 	if c := classify(stderr); c != nil {
 		f.text = c.name + ": " + f.text
-		f.hint, f.retryable = c.hint, c.retryable
+		f.cause, f.hint, f.retryable = c.name, c.hint, c.retryable
 	}
 	if l := lastLine(stderr); l != "" {
 		f.text += ": " + l

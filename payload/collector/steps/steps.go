@@ -85,6 +85,8 @@ type thing interface {
 // ended or been left to the kill of their group.
 func Do(ctx context.Context, env *Env, s *wire.Step) Result {
 	switch {
+	case s.Packages != nil:
+		return doPackages(ctx, env, s.Packages)
 	case s.File != nil:
 		return converge(ctx, env, newFile(env, s))
 	case s.Service != nil:
@@ -154,6 +156,8 @@ func failed(ctx context.Context, err error) Result {
 func Revert(ctx context.Context, env *Env, u wire.Undo) error {
 	var err error
 	switch u.Kind {
+	case "packages":
+		err = revertPackages(ctx, env, u)
 	case "file":
 		err = revertFile(ctx, env, u)
 	case "service":

@@ -11,6 +11,7 @@ import (
 	"path"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -250,10 +251,8 @@ type userUndo struct {
 	KeepHome bool     `json:"keep_home,omitempty"` // the home was there before the account
 	Groups   []string `json:"groups,omitempty"`    // made
 	Joined   []string `json:"joined,omitempty"`
-	Keys     []string `json:"keys,omitempty"` // added: type and blob
-	GID      int      `json:"gid"`
-	Shell    string   `json:"shell,omitempty"`
-	Comment  string   `json:"comment,omitempty"`
+	Keys     []string `json:"keys,omitempty"`    // added: type and blob
+	Usermod  []string `json:"usermod,omitempty"` // options that set the account back
 }
 
 func (u *user) remember(context.Context) (*wire.Undo, []byte, error) {
@@ -261,16 +260,27 @@ func (u *user) remember(context.Context) (*wire.Undo, []byte, error) {
 	what := "remove user " + u.want.Name
 	if u.have != nil {
 		what = "set user " + u.want.Name + " back"
-		keep.GID, keep.Shell, keep.Comment = u.have.gid, u.have.shell, u.have.comment
+		keep.Usermod = u.usermodBack()
 	} else {
 		var st unix.Stat_t
-		keep.KeepHome = !errors.Is(unix.Lstat(u.env.at(u.home()), &st), unix.ENOENT)
+		keep.KeepHome = !errors.Is(unix.Lstat(u.home(), &st), unix.ENOENT)
 	}
 	for _, k := range u.newKeys {
 		keep.Keys = append(keep.Keys, k.id)
 	}
 	b, err := json.Marshal(keep)
 	return &wire.Undo{Kind: "user", What: what, Data: map[string]string{"user": u.want.Name}}, b, err
+}
+
+// usermodBack are the options that undo those of u.usermod.
+func (u *user) usermodBack() []string {
+	var back []string
+	for option, old := range map[string]string{"-g": strconv.Itoa(u.have.gid), "-s": u.have.shell, "-c": u.have.comment} {
+		if slices.Contains(u.usermod, option) {
+			back = append(back, option, old)
+		}
+	}
+	return back
 }
 
 func (u *user) home() string {

@@ -180,18 +180,8 @@ func (e *Env) resetUser(ctx context.Context, have *account, kept userUndo) error
 			errs = append(errs, e.tool(ctx, "gpasswd", "-d", have.name, name))
 		}
 	}
-	var args []string
-	if have.shell != kept.Shell {
-		args = append(args, "-s", kept.Shell)
-	}
-	if have.comment != kept.Comment {
-		args = append(args, "-c", kept.Comment)
-	}
-	if have.gid != kept.GID {
-		args = append(args, "-g", fmt.Sprint(kept.GID))
-	}
-	if len(args) > 0 {
-		errs = append(errs, e.tool(ctx, "usermod", append(args, have.name)...))
+	if len(kept.Usermod) > 0 {
+		errs = append(errs, e.tool(ctx, "usermod", append(slices.Clone(kept.Usermod), have.name)...))
 	}
 	return errors.Join(append(errs, e.withdraw(ctx, have, kept.Keys))...)
 }

@@ -1,0 +1,148 @@
+//go:build linux
+
+package steps
+
+import (
+	"context"
+	"os"
+	"regexp"
+	"runtime"
+	"slices"
+	"strings"
+)
+
+// debs are the packages dpkg knows, by name; those of another architecture
+// have it behind a colon.
+type debs map[string]deb
+
+type deb struct {
+	status   string // three letters: wanted, state, error
+	provides []string
+}
+
+// installed: unpacked, configured, and waiting for nothing.
+func (d deb) installed() bool { return len(d.status) == 2 && d.status[1] == 'i' }
+
+// present: something of it is unpacked.
+func (d deb) present() bool {
+	return len(d.status) >= 2 && strings.IndexByte("HUFWti", d.status[1]) >= 0
+}
+
+// has tells whether a package of this name, or one that stands in for it, is
+// installed.
+func (d debs) has(name string) bool {
+	if d[native(name)].installed() {
+		return true
+	}
+	for _, p := range d {
+		if p.installed() && slices.Contains(p.provides, name) {
+			return true
+		}
+	}
+	return false
+}
+
+// list is one line for each package that is or was there, sorted.
+func (d debs) list() []byte {
+	var lines []string
+	for name, p := range d {
+		lines = append(lines, name+"\t"+p.status+"\n")
+	}
+	slices.Sort(lines)
+	return []byte(strings.Join(lines, ""))
+}
+
+// native drops this host's own architecture from a package's name.
+func native(name string) string { return strings.TrimSuffix(name, ":"+runtime.GOARCH) }
+
+const dpkgFormat = `${binary:Package}\t${db:Status-Abbrev}\t${Provides}\n`
+
+// parseDebs reads dpkg-query's answer in dpkgFormat, and what list wrote.
+func parseDebs(data []byte) debs {
+	all := make(debs)
+	for line := range strings.Lines(string(data)) {
+		f := strings.Split(strings.TrimRight(line, "\n"), "\t")
+		if len(f) < 2 || f[0] == "" || len(f[1]) < 2 {
+			continue
+		}
+		d := deb{status: strings.TrimRight(f[1], " ")}
+		if len(f) > 2 {
+			for p := range strings.SplitSeq(f[2], ",") {
+				name, _, _ := strings.Cut(strings.TrimSpace(p), " ")
+				if name != "" {
+					d.provides = append(d.provides, name)
+				}
+			}
+		}
+		all[native(f[0])] = d
+	}
+	return all
+}
+
+// debs asks dpkg for all packages at once, which takes 10 ms; one question for
+// each package takes longer than that.
+func (e *Env) debs(ctx context.Context) (debs, error) {
+	if e.look("dpkg-query") == "" {
+		return nil, failf("on other systems, use a run step", "package steps need apt (Debian, Ubuntu): there is no dpkg-query here")
+	}
+	out, err := e.call(ctx, call{name: "dpkg-query", args: []string{"-W", "-f", dpkgFormat}})
+	return parseDebs(out), err
+}
+
+// transaction is what apt says it would do.
+type transaction struct {
+	fresh    []string // newly installed
+	upgraded []string
+	removed  []string
+}
+
+// parseSimulation reads the answer of apt-get -s.
+func parseSimulation(data []byte) transaction {
+	var t transaction
+	for line := range strings.Lines(string(data)) {
+		f := strings.Fields(line)
+		if len(f) < 2 {
+			continue
+		}
+		name := native(f[1])
+		switch {
+		case f[0] == "Remv" || f[0] == "Purg":
+			t.removed = append(t.removed, name)
+		case f[0] == "Inst" && len(f) > 2 && strings.HasPrefix(f[2], "["): // [the old version]
+			t.upgraded = append(t.upgraded, name)
+		case f[0] == "Inst":
+			t.fresh = append(t.fresh, name)
+		}
+	}
+	return t
+}
+
+// packageName refuses what apt would read as an option, a version, a pattern
+// or, with a minus at its end, as a wish to remove.
+var packageName = regexp.MustCompile(`^[a-z0-9][a-z0-9+.-]*[a-z0-9+](:[a-z0-9]+)?$`)
+
+// someOf shows a few names of many.
+func someOf(names []string) string {
+	const most = 6
+	if len(names) <= most {
+		return strings.Join(names, " ")
+	}
+	return strings.Join(names[:most], " ") + " …"
+}
+
+// interrupted tells whether dpkg was stopped in the middle of something.
+func (e *Env) interrupted(ctx context.Context) (bool, error) {
+	if left, err := os.ReadDir(e.at("/var/lib/dpkg/updates")); err == nil && len(left) > 0 {
+		return true, nil
+	}
+	out, err := e.call(ctx, call{name: "dpkg", args: []string{"--audit"}})
+	return len(out) > 0, err
+}
+
+// Repair finishes what an interrupted dpkg had begun. It is not stopped when
+// ctx ends.
+func Repair(ctx context.Context, env *Env) error {
+	args := []string{"--force-confdef", "--force-confold", "--configure", "-a"}
+	_, err := env.call(ctx, call{name: "dpkg", args: args, env: aptEnv(), stream: true, keep: true})
+	return err
+}
