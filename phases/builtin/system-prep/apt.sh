@@ -1,0 +1,43 @@
+#!/bin/sh
+# apt.sh repair    finishes what dpkg left half done
+# apt.sh upgrade   upgrades installed packages; removes none
+# apt.sh upgraded  answers whether that is done, as $upgrade wants it:
+#                  first = once on this host, always = nothing is left to do
+set -eu
+export DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1 APT_LISTCHANGES_FRONTEND=none LC_ALL=C.UTF-8
+
+stamp=/var/lib/vpsctl/upgraded
+
+# Debian's own timers hold daily_lock around all they do with apt.
+get() {
+  flock -w 900 /var/lib/apt/daily_lock apt-get -y -q -o DPkg::Lock::Timeout=900 \
+    -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold "$@"
+}
+
+# The age of the lists is the age of our own stamp: apt gives them the time
+# that the mirror has for them.
+recent() { [ -n "$(find "$stamp" -mmin -360 2>/dev/null)" ]; }
+
+case $1 in
+repair)
+  flock -w 900 /var/lib/apt/daily_lock dpkg --force-confdef --force-confold --configure -a
+  get -f install
+  ;;
+upgrade)
+  get update
+  get upgrade
+  mkdir -p "${stamp%/*}"
+  : >"$stamp"
+  ;;
+upgraded)
+  [ -e "$stamp" ] || { echo "packages have not been upgraded yet"; exit 1; }
+  [ "${upgrade-first}" = always ] || exit 0
+  recent || { echo "the package lists are older than 6 hours"; exit 1; }
+  left=$(apt-get -s -q -o Debug::NoLocking=true upgrade | grep -c '^Inst ') || true
+  [ "$left" = 0 ] || { echo "$left packages can be upgraded"; exit 1; }
+  ;;
+*)
+  echo "usage: apt.sh repair|upgrade|upgraded" >&2
+  exit 2
+  ;;
+esac
