@@ -183,21 +183,26 @@ func (s stream) Write(b []byte) (int, error) {
 }
 
 // tail keeps the last tailSize bytes.
-type tail struct{ b []byte }
+type tail struct {
+	b   []byte
+	cut bool // something before b is gone
+}
 
 func (t *tail) Write(b []byte) (int, error) {
 	t.b = append(t.b, b...)
 	if len(t.b) > 2*tailSize {
-		t.b = append(t.b[:0], t.b[len(t.b)-tailSize:]...)
+		t.b, t.cut = append(t.b[:0], t.b[len(t.b)-tailSize:]...), true
 	}
 	return len(b), nil
 }
 
 // String is valid UTF-8 and begins with a whole line if something was cut.
 func (t *tail) String() string {
-	b := t.b
+	b, cut := t.b, t.cut
 	if len(b) > tailSize {
-		b = b[len(b)-tailSize:]
+		b, cut = b[len(b)-tailSize:], true
+	}
+	if cut {
 		if i := bytes.IndexByte(b, '\n'); i >= 0 {
 			b = b[i+1:]
 		}

@@ -29,8 +29,12 @@ func (e *Env) saved(u wire.Undo) ([]byte, error) {
 
 // siblings lays a phase's files into a new folder that every user may read, as
 // the runner's PhaseDir is. The caller removes it.
-func siblings(files map[string][]byte) (string, error) {
-	dir, err := os.MkdirTemp("", "vpsctl-undo-")
+func (e *Env) siblings(files map[string][]byte) (string, error) {
+	base := ""
+	if e.Root {
+		base = e.at("/run") // in memory, and nobody else can write there
+	}
+	dir, err := os.MkdirTemp(base, "vpsctl-undo-")
 	if err != nil {
 		return "", err
 	}

@@ -298,7 +298,7 @@ func revertRun(ctx context.Context, env *Env, u wire.Undo) error {
 	}
 	s := script{body: kept.Script, as: kept.As, vars: kept.Vars, dir: env.PhaseDir, stream: true}
 	if len(kept.Files) > 0 {
-		dir, err := siblings(kept.Files)
+		dir, err := env.siblings(kept.Files)
 		if err != nil {
 			return fmt.Errorf("lay out the phase's files: %w", err)
 		}
