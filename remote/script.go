@@ -1,0 +1,104 @@
+package remote
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+)
+
+// The fixed scripts. Each prints a random marker before anything else, so that
+// what rc files print is told apart from the answer; then lines that begin with
+// the marker. They are written to be joined into one line.
+
+// place finds who we are and where our things lie on the host.
+const place = `
+u=$(id -u) k=$(uname -m);
+case $k in x86_64) k=amd64;; aarch64|arm64) k=arm64;; esac;
+if [ "$u" = 0 ]; then d=/var/lib/vpsctl; else d=$HOME/.local/state/vpsctl; fi;
+`
+
+// safe holds when nobody but us (or root) can change what lies in $d/bin: the
+// real path $p and every folder above it. Folders with the sticky bit let
+// nobody touch what others own; above our own folders a user's group is his
+// business. $bad gets the offending folders.
+const safe = `
+safe() {
+  bad=; p=$(cd -P "$d/bin" 2>/dev/null && pwd -P) || return 1;
+  q=$p; set --; while [ "$q" ]; do set -- "$@" "$q"; q=${q%/*}; done;
+  if [ "$u" = 0 ]; then
+    bad=$(find / "$@" -prune \( ! -user 0 -o -perm -2 ! -perm -1000 -o -perm -20 ! -perm -1000 \) -print) || return 1;
+  else
+    bad=$(find / "$@" -prune \( ! -user "$u" ! -user 0 -o -perm -2 ! -perm -1000 \) -print &&
+      find "$p" "${p%/*}" -prune \( ! -user "$u" -o -perm -20 -o -perm -2 \) -print) || return 1;
+  fi;
+  [ -z "$bad" ];
+};
+`
+
+// startScript runs the collector. Arguments: marker, run ("" for a verb that
+// belongs to none), the hashes for amd64 and arm64, then the collector's
+// arguments. Answers: RUN, NORUN, MISSING arch gzip|cat hash.
+var startScript = oneLine(`
+m=$1 run=$2 amd=$3 arm=$4; shift 4;
+echo "$m";
+` + place + safe + `
+h=; case $k in amd64) h=$amd;; arm64) h=$arm;; esac;
+if [ "$run" ]; then
+  [ -d "$d/runs/$run" ] || { echo "$m NORUN"; exit 4; };
+  h=; read -r h <"$d/runs/$run/collector";
+fi;
+case $h in *[!0-9a-f]*) h=;; esac;
+[ "${#h}" = 64 ] && safe && b=$p/$h && [ -f "$b" ] && [ ! -L "$b" ] && [ -O "$b" ] &&
+  [ "$(find "$b" -prune -perm 755)" ] && s=$(sha256sum <"$b") && [ "${s%% *}" = "$h" ] &&
+  echo "$m RUN" && exec "$b" "$@";
+z=cat; command -v gzip >/dev/null && z=gzip;
+echo "$m MISSING $k $z $h";
+`)
+
+// placeScript puts the collector that comes on stdin into its place. Arguments:
+// marker, hash, and gzip or cat. Answers: DONE, UNSAFE folders, FAILED, HASH
+// what came, NOEXEC. It is tried before it gets its name.
+var placeScript = oneLine(`
+m=$1 h=$2 z=$3;
+echo "$m"; umask 022; LC_ALL=C; export LC_ALL;
+` + place + safe + `
+mkdir -p "$d/bin" || { echo "$m FAILED"; exit; };
+safe || { echo "$m UNSAFE" $bad; exit; };
+t=$(mktemp "$p/.new.XXXXXX") || { echo "$m FAILED"; exit; };
+trap "rm -f \"\$t\"" 0;
+case $z in gzip) gzip -dc;; *) cat;; esac >"$t" || { echo "$m FAILED"; exit; };
+s=$(sha256sum <"$t") || { echo "$m FAILED"; exit; };
+[ "${s%% *}" = "$h" ] || { echo "$m HASH ${s%% *}"; exit; };
+chmod 0755 "$t" && "$t" version >/dev/null </dev/null || { echo "$m NOEXEC $p"; exit; };
+mv -f "$t" "$p/$h" && echo "$m DONE" || echo "$m FAILED";
+`)
+
+// fetchScript feeds an uploaded file to a command and removes its folder, and
+// those of uploads that were cut off. Its arguments: the folder, then the
+// command, which reads what the connecting user's shell has opened: whoever it
+// becomes, it never opens a path.
+var fetchScript = oneLine(`
+f=$1; shift;
+"$@" <"$f/collector"; rc=$?;
+rm -rf "$f"; find .vpsctl-upload-* -prune -mtime +0 -exec rm -rf {} + 2>/dev/null;
+exit $rc;
+`)
+
+// execScript runs a user's script, whose lines are its arguments after the
+// marker. The marker goes to both streams: both have noise before it.
+var execScript = oneLine(`
+m=$1 s=$2 n=$(printf "\n.") ; shift 2; n=${n%.};
+for l do s=$s$n$l; done;
+echo "$m"; echo "$m" >&2;
+PATH=${PATH:-/usr/local/bin:/usr/bin:/bin}:/usr/local/sbin:/usr/sbin:/sbin; export PATH;
+exec /bin/sh -c "$s";
+`)
+
+// pingScript answers.
+const pingScript = `echo "$1"`
+
+// newMarker is a word nobody can guess.
+func newMarker() string {
+	var b [12]byte
+	rand.Read(b[:]) // never fails
+	return "vpsctl-" + hex.EncodeToString(b[:])
+}
