@@ -70,7 +70,7 @@ func readUser(w *walker, n *yaml.Node, who string) (any, bool) {
 
 // readHostKeys accepts what OpenSSH prints: fingerprints and key lines.
 func readHostKeys(w *walker, n *yaml.Node, who string) (any, bool) {
-	var keys []string
+	keys, before := []string{}, w.count()
 	for _, p := range w.texts(n, who, true) {
 		key, why, hint := cleanHostKey(p.key)
 		if why != "" {
@@ -79,7 +79,7 @@ func readHostKeys(w *walker, n *yaml.Node, who string) (any, bool) {
 		}
 		keys = append(keys, key)
 	}
-	return keys, len(keys) > 0
+	return keys, w.count() == before
 }
 
 func cleanHostKey(s string) (key, why, hint string) {
@@ -121,7 +121,7 @@ func readJump(w *walker, n *yaml.Node, who string) (any, bool) {
 		return s, ok
 	}
 	if _, why, hint := cleanDestination(s); why != "" {
-		w.add(at(n), hint, "%s: %s", who, why)
+		w.add(at(n), hint, "%s: %s: %s", who, quote(s), why)
 		return nil, false
 	}
 	return s, true
@@ -130,7 +130,7 @@ func readJump(w *walker, n *yaml.Node, who string) (any, bool) {
 func cleanDestination(s string) (d destination, why, hint string) {
 	const form = "a host of this inventory, or user@host:port"
 	if strings.Contains(s, ",") {
-		return d, quote(s) + ": a chain of jump hosts is not in this release", "name one jump host"
+		return d, "a chain of jump hosts is not in this release", "name one jump host"
 	}
 	s = strings.TrimSuffix(strings.TrimPrefix(s, "ssh://"), "/")
 	rest := s

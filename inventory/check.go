@@ -33,7 +33,7 @@ func (inv *Inventory) Code() []string {
 // code is what the reference runs or reads elsewhere, whole and on one line.
 func (r Ref) code(dir string) string {
 	if len(r.Command) > 0 {
-		return fmt.Sprintf("command: %q", r.Command)
+		return "command: " + argv(r.Command)
 	}
 	full, inside, err := r.inside(dir)
 	if r.File == "" || inside && err == nil {

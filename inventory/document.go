@@ -86,7 +86,7 @@ func (w *walker) hosts(n *yaml.Node) []*host {
 		who := `host "` + p.key + `"`
 		if addr, bad, _ := cleanAddress(p.value.Value); isText(p.value) && bad == "" {
 			w.add(at(p.value), "write it as {address: "+addr+"}", "%s must be a mapping, not %s", who, describe(p.value))
-			continue
+			p.value = &yaml.Node{Kind: yaml.MappingNode}
 		}
 		own := w.layer(w.pairs(p.value, who), who, "host "+p.key, nil)
 		list = append(list, &host{name: p.key, at: p.at, own: own})

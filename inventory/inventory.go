@@ -95,8 +95,10 @@ func parse(path string, data []byte, opt Options) (*Inventory, error) {
 	f := w.read(data)
 	f.extra = w.extra(opt.Vars)
 	r := &resolver{problems: w.problems, file: f, dir: dir, ssh: readSSHConfig(opt.SSHConfig)}
-	r.link()
-	r.resolve()
+	if w.nodes <= maxNodes {
+		r.link()
+		r.resolve()
+	}
 	if err := w.err(); err != nil {
 		return nil, err
 	}

@@ -73,7 +73,7 @@ func (r *resolver) reportConflicts() {
 	for c, d := range r.conflicts {
 		others := ""
 		if d.more > 0 {
-			others = fmt.Sprintf(" (and on %d more hosts)", d.more)
+			others = fmt.Sprintf(" (%d hosts in all)", d.more+1)
 		}
 		a, b := c.a.own[c.key], c.b.own[c.key]
 		r.add(b.at, fmt.Sprintf("say it for the host itself, or make one group a child of the other: groups: [%s]", c.b.name),

@@ -86,6 +86,9 @@ func (c *problems) addFor(file string, at pos, hint, text string) {
 	c.list = append(c.list, p)
 }
 
+// count grows with every mistake.
+func (c *problems) count() int { return len(c.list) + c.more }
+
 // meant is the hint for a name that nobody knows; other is used when nothing
 // is near enough.
 func (c *problems) meant(name string, known []string, other string) string {
@@ -100,7 +103,7 @@ func (c *problems) err() error {
 		return nil
 	}
 	slices.SortStableFunc(c.list, func(a, b Problem) int {
-		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Col, b.Col), cmp.Compare(a.Text, b.Text))
+		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Col, b.Col), cmp.Compare(a.File, b.File), cmp.Compare(a.Text, b.Text))
 	})
 	return &Problems{List: c.list, More: c.more}
 }

@@ -3,7 +3,6 @@ package inventory
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -12,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -44,8 +44,16 @@ func (r Ref) String() string {
 	case r.File != "":
 		return "{file: " + clip(r.File) + "}"
 	}
-	b, _ := json.Marshal(r.Command)
-	return "{command: " + clip(string(b)) + "}"
+	return "{command: " + clip(argv(r.Command)) + "}"
+}
+
+// argv spells a command whole and on one line.
+func argv(command []string) string {
+	quoted := make([]string, len(command))
+	for i, arg := range command {
+		quoted[i] = strconv.Quote(arg)
+	}
+	return "[" + strings.Join(quoted, ", ") + "]"
 }
 
 // RefError is why a secret could not be had. It never holds the secret.
@@ -159,12 +167,12 @@ func (r Ref) run(ctx context.Context, baseDir string) ([]byte, error) {
 	case ctx.Err() != nil:
 		return nil, ctx.Err()
 	case err != nil:
-		if last := lastLine(complaint.String()); last != "" {
+		if last := lastLine(string(complaint.kept)); last != "" {
 			return nil, fmt.Errorf("%w: %s", err, quote(last))
 		}
 		return nil, err
 	}
-	return out.Bytes(), nil
+	return out.kept, nil
 }
 
 func lastLine(s string) string {
@@ -175,20 +183,16 @@ func lastLine(s string) string {
 // bounded keeps at most so many bytes; what comes after is an error, or with
 // quiet is dropped.
 type bounded struct {
-	bytes.Buffer
+	kept  []byte
 	most  int
 	quiet bool
 	over  bool
 }
 
 func (b *bounded) Write(p []byte) (int, error) {
-	room := b.most - b.Len()
-	if len(p) <= room {
-		return b.Buffer.Write(p)
-	}
-	b.over = true
-	b.Buffer.Write(p[:room])
-	if !b.quiet {
+	room := min(len(p), b.most-len(b.kept))
+	b.kept = append(b.kept, p[:room]...)
+	if b.over = b.over || room < len(p); b.over && !b.quiet {
 		return room, errors.New("too much output")
 	}
 	return len(p), nil

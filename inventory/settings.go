@@ -50,7 +50,7 @@ var otherNames = map[string]string{
 	"keyfile": "identity_file", "key_file": "identity_file", "ansible_ssh_private_key_file": "identity_file",
 	"sudo": "become", "ansible_become": "become", "become_pass": "become_password",
 	"bastion": "jump", "proxy": "jump", "proxy_jump": "jump", "proxyjump": "jump", "jump_host": "jump",
-	"hostkey": "host_key", "fingerprint": "host_key", "variables": "vars", "children": "groups", "members": "hosts",
+	"hostkey": "host_key", "fingerprint": "host_key", "variables": "vars", "children": "groups", "members": "hosts", "member": "hosts",
 }
 
 // layer reads the settings among ps. own are further keys this place has.
@@ -92,7 +92,11 @@ func (w *walker) unknown(p pair, who string, own map[string]func(*yaml.Node)) {
 	}
 	slices.Sort(known)
 	hint := w.meant(p.key, known, "variables stand under `vars:`; the keys are "+strings.Join(known, ", "))
-	if other := otherNames[strings.ToLower(p.key)]; slices.Contains(known, other) {
+	other := otherNames[strings.ToLower(p.key)]
+	if own[p.key+"s"] != nil {
+		other = p.key + "s"
+	}
+	if slices.Contains(known, other) {
 		hint = `did you mean "` + other + `"?`
 	}
 	if (p.key == "groups" || p.key == "group") && own == nil {
@@ -107,7 +111,7 @@ func readBecomePassword(w *walker, n *yaml.Node, who string) (any, bool) {
 }
 
 func readIdentities(w *walker, n *yaml.Node, who string) (any, bool) {
-	var files []string
+	files, before := []string{}, w.count()
 	for _, p := range w.texts(n, who, true) {
 		if strings.HasPrefix(p.key, "~") && p.key != "~" && !strings.HasPrefix(p.key, "~/") {
 			w.add(p.at, "write the whole path", "%s: another user's home, %s, is not looked up", who, quote(p.key))
@@ -119,7 +123,7 @@ func readIdentities(w *walker, n *yaml.Node, who string) (any, bool) {
 		}
 		files = append(files, p.key)
 	}
-	return files, len(files) > 0
+	return files, w.count() == before
 }
 
 func readPhases(w *walker, n *yaml.Node, who string) (any, bool) {
@@ -144,9 +148,9 @@ func readPhases(w *walker, n *yaml.Node, who string) (any, bool) {
 func (w *walker) phaseNames(n *yaml.Node, who string) []string {
 	names := []string{}
 	for _, p := range w.texts(n, who, false) {
-		switch why, hint := badName(p.key); {
-		case why != "":
-			w.add(p.at, hint, "%s: %s", who, why)
+		switch {
+		case !nameRule.MatchString(p.key):
+			w.add(p.at, "see what there is with `vpsctl phases`", "%s: %s is not the id of a phase", who, quote(p.key))
 		case slices.Contains(names, p.key):
 			w.add(p.at, "remove one of the two", "%s: %s is there twice", who, quote(p.key))
 		default:

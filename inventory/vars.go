@@ -13,10 +13,18 @@ import (
 // more than 128 KiB for one variable of the environment.
 const maxValue = 64 << 10
 
+// maxVars bounds the variables of one place; each of its hosts gets them all.
+const maxVars = 500
+
 var envRule = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
 func (w *walker) vars(l layer, n *yaml.Node, who, source string) {
-	for _, p := range w.pairs(n, who+": vars") {
+	ps := w.pairs(n, who+": vars")
+	if len(ps) > maxVars {
+		w.add(ps[maxVars].at, "many values belong into a file of a phase", "%s: more than %d variables", who, maxVars)
+		ps = ps[:maxVars]
+	}
+	for _, p := range ps {
 		if why, hint := badVarName(p.key); why != "" {
 			w.add(p.at, hint, "%s: %s", who, why)
 			continue
@@ -105,10 +113,11 @@ func (w *walker) ref(n *yaml.Node, who string) (*Ref, bool) {
 	case "file":
 		ref.File, ok = w.text(p.value, who+".file")
 	case "command":
+		before := w.count()
 		for _, arg := range w.texts(p.value, who+".command", false) {
 			ref.Command = append(ref.Command, arg.key)
 		}
-		if ok = len(ref.Command) > 0; !ok {
+		if ok = len(ref.Command) > 0; !ok && w.count() == before {
 			w.add(at(p.value), "{command: [pass, show, vps/beta]}", "%s.command: there is no command", who)
 		}
 	default:

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"regexp"
 	"strconv"
 	"strings"
 
@@ -17,7 +16,7 @@ import (
 // its nodes are walked by hand instead.
 
 // maxNodes bounds what is looked at after aliases have been followed.
-const maxNodes = 2_000_000
+const maxNodes = 1_000_000
 
 type walker struct {
 	*problems
@@ -32,8 +31,6 @@ type pair struct {
 }
 
 func at(n *yaml.Node) pos { return pos{n.Line, n.Column} }
-
-var yamlLine = regexp.MustCompile(`^yaml: (?:line (\d+): )?(.*)$`)
 
 // document is the root of the only document in data, or nil.
 func (w *walker) document(data []byte) *yaml.Node {
@@ -57,30 +54,11 @@ func (w *walker) document(data []byte) *yaml.Node {
 	return doc.Content[0]
 }
 
-// syntax reports what the library says about text that is not YAML.
-func (w *walker) syntax(data []byte, err error) {
-	m := yamlLine.FindStringSubmatch(err.Error())
-	if m == nil {
-		w.add(pos{}, "", "not YAML: %s", err)
-		return
-	}
-	n, _ := strconv.Atoi(m[1])
-	line := ""
-	if lines := strings.SplitAfter(string(data), "\n"); n > 0 && n <= len(lines) {
-		line = strings.TrimRight(lines[n-1], "\r\n")
-	}
-	p, hint := pos{n, len(line) - len(strings.TrimLeft(line, " \t")) + 1}, ""
-	if strings.HasPrefix(strings.TrimLeft(line, " "), "\t") {
-		hint = "YAML is indented with spaces; this line has a tab"
-	}
-	w.add(p, hint, "not YAML: %s", m[2])
-}
-
 // visit follows an alias and refuses tags. False: do not look at n.
 func (w *walker) visit(n *yaml.Node, who string) (*yaml.Node, bool) {
 	if w.nodes++; w.nodes > maxNodes {
 		if w.nodes == maxNodes+1 {
-			w.add(at(n), "write the values out, or move them to a group", "aliases make the inventory larger than %d values", maxNodes)
+			w.add(at(n), "put shared values into `defaults` or a group", "the inventory has more than %d values", maxNodes)
 		}
 		return n, false
 	}
@@ -159,16 +137,16 @@ func (w *walker) text(n *yaml.Node, who string) (string, bool) {
 	if !ok {
 		return "", false
 	}
-	if !isText(n) {
+	switch {
+	case isNull(n) || isText(n) && n.Value == "":
+		w.add(at(n), "leave it out, or give it a value", "%s is empty", who)
+		return "", false
+	case !isText(n):
 		hint := ""
-		if n.Kind == yaml.ScalarNode && !isNull(n) {
-			hint = fmt.Sprintf("quote it: %q", n.Value)
+		if n.Kind == yaml.ScalarNode {
+			hint = fmt.Sprintf("quote it: %q", clip(n.Value))
 		}
 		w.add(at(n), hint, "%s must be text, not %s", who, describe(n))
-		return "", false
-	}
-	if n.Value == "" {
-		w.add(at(n), "leave the line out, or give it a value", "%s is empty", who)
 		return "", false
 	}
 	return n.Value, true
