@@ -176,11 +176,11 @@ func (b *builder) phase(p *phase) wire.Phase {
 	}
 	out.Env = env
 	r := &reader{walker: walker{file: p.folder.label + "/" + phaseFile, lines: p.lines, problems: b.problems},
-		folder: p.folder, known: b.catalog.known(), vars: p.Vars}
+		folder: p.folder, known: b.catalog.known(), vars: p.Vars, sources: map[string]bool{}}
 	r.values = &values{data: data, plan: b.inPlan, secrets: b.request.Secrets, needed: b.needed}
 	out.Steps = r.steps(p.steps)
 	if p.files {
-		out.Files = p.folder.siblings()
+		out.Files = r.siblings()
 	}
 	return out
 }

@@ -16,34 +16,51 @@ type Problem struct {
 	Hint string
 }
 
-// String is "file:line:col: text (hint)".
+// String is "file:line:col: text", without the hint.
 func (p Problem) String() string {
-	s := p.Text
 	switch {
 	case p.File != "" && p.Line > 0:
-		s = fmt.Sprintf("%s:%d:%d: %s", p.File, p.Line, p.Col, p.Text)
+		return fmt.Sprintf("%s:%d:%d: %s", p.File, p.Line, p.Col, p.Text)
 	case p.File != "":
-		s = p.File + ": " + p.Text
+		return p.File + ": " + p.Text
 	}
-	if p.Hint != "" {
-		s += " (" + p.Hint + ")"
-	}
-	return s
+	return p.Text
 }
 
 // Problems are all mistakes found at once, in the order of their places.
-type Problems struct{ List []Problem }
-
-// Error has one line per problem.
-func (p *Problems) Error() string {
-	lines := make([]string, len(p.List))
-	for i, one := range p.List {
-		lines[i] = one.String()
-	}
-	return strings.Join(lines, "\n")
+type Problems struct {
+	List []Problem
+	More int // mistakes that were counted but not kept
 }
 
-func (p *Problems) add(one Problem) { p.List = append(p.List, one) }
+// Error has a line for each problem and, under it, its hint.
+func (p *Problems) Error() string {
+	var b strings.Builder
+	for i, one := range p.List {
+		if i > 0 {
+			b.WriteByte('\n')
+		}
+		b.WriteString(one.String())
+		if one.Hint != "" {
+			b.WriteString("\n  hint: " + one.Hint)
+		}
+	}
+	if p.More > 0 {
+		fmt.Fprintf(&b, "\nand %d more", p.More)
+	}
+	return b.String()
+}
+
+// maxProblems bounds what is kept of files that are wrong everywhere.
+const maxProblems = 1000
+
+func (p *Problems) add(one Problem) {
+	if len(p.List) >= maxProblems {
+		p.More++
+		return
+	}
+	p.List = append(p.List, one)
+}
 
 func (p *Problems) addf(hint, format string, args ...any) {
 	p.add(Problem{Text: fmt.Sprintf(format, args...), Hint: hint})

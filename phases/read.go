@@ -17,10 +17,11 @@ import (
 // a rendered text goes through the same checks as a literal one.
 type reader struct {
 	walker
-	folder *folder
-	known  []string // ids of phases
-	vars   []Var
-	values *values // nil while loading
+	folder  *folder
+	known   []string // ids of phases
+	vars    []Var
+	values  *values         // nil while loading
+	sources map[string]bool // files that are the content of a file step
 }
 
 // phase is a loaded phase: what is shown of it, and what plans are made from.
@@ -42,9 +43,13 @@ var phaseKeys = []string{"schema", "id", "title", "needs", "requires", "target",
 // when there is too little to go on with.
 func readPhase(f *folder, known []string, problems *Problems) *phase {
 	file := f.label + "/" + phaseFile
-	r := &reader{walker: walker{file: file, problems: problems}, folder: f, known: known}
+	r := &reader{walker: walker{file: file, problems: problems}, folder: f, known: known, sources: map[string]bool{}}
 	root := r.parse(f.files[phaseFile])
 	if root == nil {
+		return nil
+	}
+	if root.Kind != yaml.MappingNode {
+		r.wrong(root, "phase", "a mapping (key: value)")
 		return nil
 	}
 	m := r.mapping(root, "phase", phaseKeys, nil)
@@ -83,7 +88,7 @@ func (r *reader) head(root *yaml.Node, m map[string]*yaml.Node, p *phase) {
 	case n == nil:
 		r.fail(root, "add schema: 1", "phase: no schema")
 	case n.Value != "1" || n.ShortTag() != "!!int":
-		r.fail(n, "", "schema %s is not known: this release reads schema 1", n.Value)
+		r.fail(n, "schema: 1", "schema %q is not known", n.Value)
 	}
 	if n := m["id"]; n == nil {
 		r.fail(root, fmt.Sprintf("add id: %s", p.ID), "phase: no id")

@@ -20,25 +20,17 @@ func checkScript(at place, text string) bool {
 	if err == nil {
 		return true
 	}
-	line, col, msg := scriptError(err)
-	at.fail(line, col, "", "script: %s", msg)
-	return false
-}
-
-func scriptError(err error) (line, col int, msg string) {
 	var parse syntax.ParseError
-	var lang syntax.LangError
+	var feature syntax.LangError
 	switch {
 	case errors.As(err, &parse):
-		return int(parse.Pos.Line()), int(parse.Pos.Col()), parse.Text
-	case errors.As(err, &lang):
-		msg = lang.Error()
-		if _, after, ok := strings.Cut(msg, ": "); ok {
-			msg = after
-		}
-		return int(lang.Pos.Line()), int(lang.Pos.Col()), msg + "; begin the script with #!/bin/bash for that"
+		at.fail(int(parse.Pos.Line()), int(parse.Pos.Col()), "", "script: %s", parse.Text)
+	case errors.As(err, &feature):
+		at.fail(int(feature.Pos.Line()), int(feature.Pos.Col()), "begin the script with #!/bin/bash", "script: a POSIX sh does not have %s", feature.Feature)
+	default:
+		at.fail(1, 1, "", "script: %v", err)
 	}
-	return 1, 1, err.Error()
+	return false
 }
 
 // shellOf tells a script's language by its #! line: POSIX sh without one. ok is

@@ -69,6 +69,7 @@ func (r *reader) content(n *yaml.Node, what string) (body []byte, secret bool) {
 // template.
 func (r *reader) source(n *yaml.Node, what string) (body []byte, secret bool) {
 	name, body, ok := r.sibling(n, what)
+	r.sources[name] = true
 	if !ok || !strings.HasSuffix(name, ".tmpl") {
 		return body, false
 	}
@@ -130,12 +131,13 @@ func (r *reader) scriptFile(n *yaml.Node, what string) string {
 	return string(body)
 }
 
-// siblings are the files that travel with a phase, for $PHASE_DIR.
-func (f *folder) siblings() map[string][]byte {
+// siblings are the files that travel with a phase, for $PHASE_DIR: all but
+// those that are the content of a file step.
+func (r *reader) siblings() map[string][]byte {
 	files := map[string][]byte{}
-	for name, body := range f.files {
+	for name, body := range r.folder.files {
 		switch {
-		case name == phaseFile || strings.HasSuffix(name, ".tmpl"):
+		case name == phaseFile || r.sources[name] || strings.HasSuffix(name, ".tmpl"):
 		case strings.HasPrefix(string(body), "#!") || strings.HasSuffix(name, ".sh"):
 			files[name] = lf(body)
 		default:
