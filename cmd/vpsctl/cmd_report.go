@@ -1,0 +1,117 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/vpsctl/vpsctl/phases"
+	"github.com/vpsctl/vpsctl/report"
+)
+
+// recorded loads the report of the run named by the first argument, or of the
+// last one, with only the hosts of --limit.
+func (k *call) recorded() (*report.Report, error) {
+	if k.NArg() > 1 {
+		return nil, usageError{fmt.Sprintf("%s: one run at a time", k.Command.Name), "see `vpsctl runs list`"}
+	}
+	dir, err := k.store().Open(k.Args().First())
+	if err != nil {
+		return nil, storeError(err)
+	}
+	defer dir.Close()
+	rep := dir.Load()
+	limit := k.String("limit")
+	if limit == "" {
+		return rep, nil
+	}
+	for i := range rep.Hosts {
+		if rep.Hosts[i].Host.Host == limit {
+			rep.Hosts = rep.Hosts[i : i+1]
+			return rep, nil
+		}
+	}
+	return nil, usageError{fmt.Sprintf("run %s has no host %q", dir.ID(), limit), "a record knows hosts by name; see `vpsctl runs show`"}
+}
+
+func timings(k *call) error {
+	rep, err := k.recorded()
+	if err != nil {
+		return err
+	}
+	doc, err := report.Timings(rep, k.String("phase"))
+	var unknown *report.UnknownPhaseError
+	if errors.As(err, &unknown) {
+		return exitError{exitPreflight, err}
+	}
+	if err != nil {
+		return err
+	}
+	return k.ui.result(k.json(), doc, func(w io.Writer) error { return doc.Text(w, k.ui.textOptions()) })
+}
+
+func reportRun(k *call) error {
+	rep, err := k.recorded()
+	if err != nil {
+		return err
+	}
+	format := k.String("format")
+	if k.json() {
+		format = "json"
+	}
+	var write func(io.Writer) error
+	switch format {
+	case "text":
+		write = func(w io.Writer) error { return report.Text(w, rep, k.ui.textOptions()) }
+	case "json":
+		write = func(w io.Writer) error { return writeReports(w, rep) }
+	case "csv":
+		write = func(w io.Writer) error { return report.CSV(w, rep) }
+	default:
+		return usageError{fmt.Sprintf("--format %s: not in this release", format), "the formats are text, json and csv"}
+	}
+	to := k.String("to")
+	if to == "" {
+		return write(k.ui.out)
+	}
+	f, err := os.OpenFile(to, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	return errors.Join(write(f), f.Close())
+}
+
+// writeReports writes the performance reports of all hosts as one document.
+func writeReports(w io.Writer, rep *report.Report) error {
+	hosts := []report.PerformanceReport{}
+	for _, h := range rep.Hosts {
+		hosts = append(hosts, report.Performance(h.Record))
+	}
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "  ")
+	enc.SetEscapeHTML(false)
+	return enc.Encode(map[string]any{"schema": report.Schema, "run_id": rep.Run.ID, "hosts": hosts})
+}
+
+// runsAttach follows what goes on, or fetches what a run said that was not
+// heard. It needs no plan: the record and the host's journal say it all.
+func runsAttach(k *call) error {
+	dir, err := k.store().Attach(k.Args().First())
+	if err != nil {
+		return storeError(err)
+	}
+	defer dir.Close()
+	inv, hosts, err := k.runHosts(dir.Run())
+	if err != nil {
+		return err
+	}
+	w, err := k.width(len(hosts))
+	if err != nil {
+		return err
+	}
+	d := k.drive(dir, inv, hosts, emptyPlans(hosts), (*phases.Catalog)(nil))
+	d.attach = true
+	return d.run(w)
+}

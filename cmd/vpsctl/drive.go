@@ -1,0 +1,372 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/term"
+
+	"github.com/vpsctl/vpsctl/inventory"
+	"github.com/vpsctl/vpsctl/payload/wire"
+	"github.com/vpsctl/vpsctl/phases"
+	"github.com/vpsctl/vpsctl/remote"
+	"github.com/vpsctl/vpsctl/report"
+)
+
+// drive takes a run from its plans (or, for attach, from its record) to its
+// report: one goroutine per host, one record, one screen.
+type drive struct {
+	*call
+	dir     *report.RunDir
+	inv     *inventory.Inventory
+	catalog *phases.Catalog
+	hosts   []inventory.Host
+	plans   map[string]*wire.Plan
+	attach  bool // follow what goes on instead of starting it
+	screen  *screen
+	dialer  *remote.Dialer
+	events  sync.Mutex // of --events: one line at a time
+
+	mu       sync.Mutex
+	sessions map[string]*remote.Session
+	begun    map[string]bool
+	stopping bool
+}
+
+func (k *call) drive(dir *report.RunDir, inv *inventory.Inventory, hosts []inventory.Host, plans []wire.Plan, cat *phases.Catalog) *drive {
+	d := &drive{call: k, dir: dir, inv: inv, hosts: hosts, catalog: cat, plans: map[string]*wire.Plan{}, begun: map[string]bool{}, sessions: map[string]*remote.Session{}}
+	for i := range plans {
+		d.plans[plans[i].Host] = &plans[i]
+	}
+	d.screen = newScreen(k.ui, plans)
+	d.dialer = k.dialer(func(host string, s remote.Status) { d.screen.status(host, statusText(s)) })
+	return d
+}
+
+// statusText says what a connection is doing; a running one speaks for itself.
+func statusText(s remote.Status) string {
+	switch s.State {
+	case remote.Running:
+		return ""
+	case remote.Silent:
+		return fmt.Sprintf("silent for %s", wire.FormatDuration(s.For))
+	case remote.Redialing:
+		return "line lost, dialling again"
+	case remote.Woke:
+		return "this machine slept, testing the line"
+	}
+	return string(s.State)
+}
+
+// errLeft ends the following of a host whose run goes on by itself.
+var errLeft = errors.New("left to itself")
+
+// run does it all and returns what becomes the exit code.
+func (d *drive) run(w width) error {
+	ctx, hard := context.WithCancelCause(d.ctx)
+	defer hard(nil)
+	stops := listen(d.stop, hard)
+	fleet(ctx, d.hosts, w, func(ctx context.Context, h inventory.Host) (struct{}, bool) {
+		err := d.host(ctx, h)
+		return struct{}{}, d.keep(h, err) == nil
+	})
+	stops.close()
+	d.dialer.Close()
+	d.screen.close()
+	return d.conclude(stops.err())
+}
+
+// stop is the first ^C: every host is asked to stop, and its end is waited for.
+func (d *drive) stop() {
+	d.screen.line("[WARN]", "stopping the hosts after what cannot be cut short; ^C again leaves them running")
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.stopping = true
+	for name, s := range d.sessions {
+		go func() {
+			if err := s.Cancel(d.ctx, d.dir.ID(), false); err != nil && !errors.Is(err, remote.ErrNoRun) {
+				d.screen.line("[WARN]", "%s: could not be asked to stop: %v", name, err)
+			}
+		}()
+	}
+}
+
+// session opens a host's session, unless the run is being stopped.
+func (d *drive) session(h inventory.Host) (*remote.Session, bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.stopping {
+		return nil, false
+	}
+	s := d.dialer.Session(h)
+	d.sessions[h.Name], d.begun[h.Name] = s, true
+	return s, true
+}
+
+func (d *drive) closeSession(h inventory.Host, s *remote.Session) {
+	d.mu.Lock()
+	delete(d.sessions, h.Name)
+	d.mu.Unlock()
+	s.Close()
+}
+
+// errStopped says that a host was not begun because the run is being stopped.
+var errStopped = errors.New("stopped before this host was begun")
+
+// host does one host: plan, connection, events into the record, report.
+func (d *drive) host(ctx context.Context, h inventory.Host) (err error) {
+	if p := d.plans[h.Name]; !d.attach && len(p.Phases) == 0 {
+		return d.dir.Update(func(r *report.Run) { r.HostNamed(h.Name).Status = wire.Skipped })
+	}
+	writer, err := d.dir.Host(h.Name)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, writer.Finish()) }()
+	s, ok := d.session(h)
+	if !ok {
+		return errStopped
+	}
+	defer d.closeSession(h, s)
+	if t := d.Duration("timeout"); t > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, t, fmt.Errorf("%s: not done within --timeout %s; the host goes on: vpsctl runs attach %s", h.Name, t, d.dir.ID()))
+		defer cancel()
+	}
+	if err = d.follow(ctx, h, s, writer); errors.Is(err, errLeft) {
+		return nil
+	}
+	if err != nil && ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if err == nil {
+		err = d.leaveReport(ctx, s, writer)
+	}
+	return err
+}
+
+// follow sends the plan, or asks for a run that goes on, and keeps every event.
+func (d *drive) follow(ctx context.Context, h inventory.Host, s *remote.Session, w *report.HostWriter) error {
+	var full error // the disk here is full: the host goes on and is followed, its events are not kept
+	sink := func(raw []byte, e *wire.Event) error {
+		if err := w.Append(raw, e); err != nil {
+			var here *report.Error
+			if !errors.As(err, &here) {
+				return err
+			}
+			if full == nil {
+				d.screen.line("[ERR]", "%s: %v", h.Name, err)
+			}
+			full = err
+		}
+		d.tell(h.Name, raw, e)
+		if d.Bool("detach") && e.Kind == wire.KindStart {
+			return errLeft
+		}
+		return nil
+	}
+	var err error
+	if d.attach {
+		err = s.Follow(ctx, d.dir.ID(), w.Cursor(), sink)
+	} else {
+		var plan *wire.Plan
+		if plan, err = d.finalPlan(ctx, h); err == nil {
+			err = s.Run(ctx, plan, sink)
+		}
+	}
+	d.settle(h, w.Record(), err)
+	return errors.Join(err, full)
+}
+
+// tell shows an event: on the screen, and with --events as a line of JSON.
+func (d *drive) tell(host string, raw []byte, e *wire.Event) {
+	if d.Bool("events") {
+		line, err := json.Marshal(struct {
+			Host  string          `json:"host"`
+			Event json.RawMessage `json:"event"`
+		}{host, raw})
+		if err == nil {
+			d.events.Lock()
+			fmt.Fprintf(d.ui.out, "%s\n", line)
+			d.events.Unlock()
+		}
+	}
+	d.screen.event(host, *e)
+}
+
+// settle decides what becomes of a generated password: it belongs to the account
+// the host said it made; it is forgotten when the run is over without one.
+func (d *drive) settle(h inventory.Host, rec *report.HostRecord, err error) {
+	user := ""
+	for _, made := range rec.Created {
+		if name, ok := strings.CutPrefix(made, "user "); ok {
+			user = name
+		}
+	}
+	over := rec.End != nil || rec.Start == nil && err != nil
+	if user == "" && (!over || d.attach) {
+		return
+	}
+	if err := d.credentials().settle(h.Name, user); err != nil {
+		d.screen.line("[WARN]", "%s: generated password: %v", h.Name, err)
+	}
+}
+
+// leaveReport puts performance-report.json on the host, where the guide looks
+// for it: the same bytes as here.
+func (d *drive) leaveReport(ctx context.Context, s *remote.Session, w *report.HostWriter) error {
+	doc, err := report.Performance(w.Record()).JSON()
+	if err != nil {
+		return err
+	}
+	if _, err := s.Remote(ctx, "report", []string{d.dir.ID()}, bytes.NewReader(doc)); err != nil {
+		d.screen.line("[WARN]", "the report could not be left on the host: %v", err)
+	}
+	return nil
+}
+
+// keep writes what this machine saw of a host into run.json.
+func (d *drive) keep(h inventory.Host, err error) error {
+	rec, _ := d.dir.Record(h.Name)
+	uerr := d.dir.Update(func(r *report.Run) {
+		hr := r.HostNamed(h.Name)
+		if err != nil {
+			hr.Error = recordError(err)
+		}
+		if d.attach && err == nil {
+			hr.Error = nil
+		}
+		if v := report.JudgeHost(r, hr, rec); err == nil && v.Outcome != report.Done && v.Outcome != report.Running {
+			err = errors.New(v.Text)
+		}
+	})
+	return errors.Join(err, uerr)
+}
+
+func recordError(err error) *report.HostError {
+	e := &report.HostError{Kind: report.LocalFault, Stage: "vpsctl", Message: report.Clean(err.Error()), Hint: hintOf(err)}
+	var host *remote.Error
+	var exit exitError
+	var secret hostSecretError
+	switch {
+	case errors.As(err, &host):
+		e.Kind, e.Stage = outcomeOf(host), host.Stage
+	case errors.As(err, &exit), errors.Is(err, errStopped), errors.Is(err, context.Canceled):
+		e.Kind = report.Cancelled
+	case errors.Is(err, context.DeadlineExceeded):
+		e.Kind = report.PhaseFailed
+	case errors.As(err, &secret):
+		e.Kind, e.Stage = report.BadUsage, "secrets"
+	}
+	return e
+}
+
+// conclude judges the run, writes its last facts, prints the result and returns
+// the run's exit code as an error.
+func (d *drive) conclude(signal error) error {
+	err := d.dir.Update(func(r *report.Run) {
+		if !d.Bool("detach") {
+			r.Finished, r.Detached = time.Now(), false
+		}
+		if signal != nil {
+			r.Interrupted = signalName(signal)
+		}
+		for i := range r.Hosts {
+			if h := &r.Hosts[i]; !d.begun[h.Host] && h.Error == nil && h.Status == "" && d.selected(h.Host) {
+				h.Status = wire.NotReached
+			}
+		}
+	})
+	rep := d.dir.Load()
+	code := outcomes[rep.Verdict.Outcome]
+	if signal != nil && code != exitDone {
+		code = exitCode(signal)
+	}
+	err = errors.Join(err, d.dir.Update(func(r *report.Run) { note(r, rep, code) }))
+	rep = d.dir.Load()
+	if err := errors.Join(err, d.result(rep), d.passwords()); err != nil {
+		return err
+	}
+	if code == exitDone {
+		return nil
+	}
+	return exitError{code: code}
+}
+
+func signalName(signal error) string {
+	if exitCode(signal) == exitTerminated {
+		return "SIGTERM"
+	}
+	return "SIGINT"
+}
+
+func (d *drive) selected(host string) bool {
+	return slices.ContainsFunc(d.hosts, func(h inventory.Host) bool { return h.Name == host })
+}
+
+// note keeps a verdict in run.json, for lists.
+func note(r *report.Run, rep *report.Report, code int) {
+	r.Status, r.Outcome = rep.Verdict.Status, rep.Verdict.Outcome
+	if r.Outcome != report.Running {
+		r.ExitCode = &code
+	}
+	for _, v := range rep.Verdict.Hosts {
+		h := r.HostNamed(v.Host)
+		h.Status, h.Outcome = v.Status, v.Outcome
+		if c := outcomes[v.Outcome]; v.Outcome != report.Running {
+			h.ExitCode = &c
+		}
+	}
+}
+
+// result prints what came of the run.
+func (d *drive) result(rep *report.Report) error {
+	if d.Bool("events") {
+		return nil
+	}
+	doc := report.Provision(rep, func(o report.Outcome) int { return outcomes[o] })
+	return d.ui.result(d.json(), doc, func(w io.Writer) error {
+		if d.Bool("detach") {
+			_, err := fmt.Fprintf(w, "[OK] run %s goes on on the hosts; to follow it: vpsctl runs attach %s\n", d.dir.ID(), d.dir.ID())
+			return err
+		}
+		return report.Text(w, rep, d.ui.textOptions())
+	})
+}
+
+// passwords shows the generated ones on a terminal, once, and says where they
+// wait otherwise.
+func (d *drive) passwords() error {
+	store := d.credentials()
+	all, err := store.waiting()
+	all = slices.DeleteFunc(all, func(c credential) bool { return !d.selected(c.Host) })
+	if err != nil || len(all) == 0 {
+		return err
+	}
+	out, ok := d.ui.out.(*os.File)
+	if !ok || !term.IsTerminal(int(out.Fd())) || d.json() || d.Bool("events") {
+		d.ui.say("[INFO]", "a password was generated for %d hosts", len(all))
+		d.ui.hint("vpsctl credentials show   (prints and forgets it)")
+		return nil
+	}
+	fmt.Fprintln(d.ui.out, "\nPasswords made in this run, shown this once (to be changed at the first login: ssh -t USER@HOST):")
+	return d.show(store, all)
+}
+
+// emptyPlans stand for hosts that are followed: their journals say the phases.
+func emptyPlans(hosts []inventory.Host) []wire.Plan {
+	plans := make([]wire.Plan, len(hosts))
+	for i, h := range hosts {
+		plans[i].Host = h.Name
+	}
+	return plans
+}

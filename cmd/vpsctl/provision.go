@@ -1,0 +1,139 @@
+package main
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/vpsctl/vpsctl/inventory"
+	"github.com/vpsctl/vpsctl/payload/wire"
+	"github.com/vpsctl/vpsctl/report"
+)
+
+func provision(k *call) error {
+	inv, hosts, err := k.hosts()
+	if err != nil {
+		return err
+	}
+	w, err := k.width(len(hosts))
+	if err != nil {
+		return err
+	}
+	runID := report.NewID(time.Now())
+	cat, err := k.catalog()
+	if err != nil {
+		return err
+	}
+	plans, err := k.plans(cat, runID, hosts) // everything that can be wrong with them, before anything is touched
+	if err != nil {
+		return err
+	}
+	if err := k.trusted(inv); err != nil {
+		return err
+	}
+	dir, err := k.begin(runID, hosts, plans)
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	return k.drive(dir, inv, hosts, plans, cat).run(w)
+}
+
+// begin makes the record of a run.
+func (k *call) begin(runID string, hosts []inventory.Host, plans []wire.Plan) (*report.RunDir, error) {
+	path, err := filepath.Abs(k.String("inventory"))
+	if err != nil {
+		return nil, err
+	}
+	run := report.Run{ID: runID, Verb: "provision", Argv: k.argv(), Version: version, Inventory: path,
+		Started: time.Now(), Detached: k.Bool("detach"), Phases: phaseIDs(plans)}
+	for _, h := range hosts {
+		run.Hosts = append(run.Hosts, report.HostRun{Host: h.Name, Address: h.Address, User: h.User, Limits: limits(h)})
+	}
+	return k.store().Create(run)
+}
+
+// argv is the command line as the record keeps it: the values of -e may be
+// secrets, so only their names stay.
+func (k *call) argv() []string {
+	var out []string
+	for i, a := range os.Args {
+		if i > 0 && (os.Args[i-1] == "-e" || os.Args[i-1] == "--extra-var") {
+			a, _, _ = strings.Cut(a, "=")
+		}
+		out = append(out, a)
+	}
+	return out
+}
+
+func phaseIDs(plans []wire.Plan) []string {
+	var ids []string
+	seen := map[string]bool{}
+	for _, p := range plans {
+		for _, ph := range p.Phases {
+			if !seen[ph.ID] {
+				seen[ph.ID] = true
+				ids = append(ids, ph.ID)
+			}
+		}
+	}
+	return ids
+}
+
+// limits are the alert limits a host's variables set.
+func limits(h inventory.Host) report.Limits {
+	number := func(name string) float64 {
+		switch v := h.Vars[name].Value.(type) {
+		case int:
+			return float64(v)
+		case float64:
+			return v
+		}
+		return 0
+	}
+	return report.Limits{MemoryMB: int(number("alert_memory_mb")), DiskMB: int(number("alert_disk_mb")), CPUPct: number("alert_cpu_pct")}
+}
+
+// finalPlan is a host's plan as it is sent: with its secrets' values.
+func (d *drive) finalPlan(ctx context.Context, h inventory.Host) (*wire.Plan, error) {
+	secrets := map[string]string{}
+	for name, v := range h.Vars {
+		if v.Secret == nil {
+			continue
+		}
+		s, err := v.Secret.Resolve(ctx, d.inv.Dir())
+		if err != nil {
+			return nil, hostSecretError{h.Name, name, err}
+		}
+		secrets[name] = s.Reveal()
+	}
+	if needsPassword(d.plans[h.Name]) {
+		cred, err := d.credentials().prepare(h.Name)
+		if err != nil {
+			return nil, err
+		}
+		secrets[passwordSecret] = cred.Password
+	}
+	p, _, err := d.catalog.Plan(d.request(d.dir.ID(), h, secrets))
+	if err != nil {
+		return nil, err
+	}
+	p.Exclusive, p.HostLogs = true, true
+	if d.Bool("skip-validation") {
+		for i := range p.Phases {
+			p.Phases[i].Requires = nil
+		}
+	}
+	return &p, nil
+}
+
+// hostSecretError says whose secret could not be had.
+type hostSecretError struct {
+	host, name string
+	err        error
+}
+
+func (e hostSecretError) Error() string { return e.host + ": secret " + e.name + ": " + e.err.Error() }
+func (e hostSecretError) Unwrap() error { return e.err }
