@@ -1,0 +1,216 @@
+//go:build linux
+
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/vpsctl/vpsctl/payload/collector/host"
+	"github.com/vpsctl/vpsctl/payload/wire"
+)
+
+// maxPlan bounds a plan in bytes: the collector shall not be a way to fill a
+// host's memory.
+const maxPlan = 64 << 20
+
+// refusal is a run that is not begun, and why.
+type refusal struct {
+	wire.Refused
+	code int
+}
+
+func (r *refusal) Error() string { return r.Stage + ": " + r.Text }
+
+func refuse(stage, format string, args ...any) error {
+	return &refusal{wire.Refused{Stage: stage, Text: fmt.Sprintf(format, args...)}, exitRefused}
+}
+
+// start begins the run whose plan is on stdin, detached, and follows it. A
+// refused one leaves nothing behind; its only event says why.
+func start(p place, stdin io.Reader, stdout *os.File) error {
+	var attached *os.File // held until we follow ourselves: the runner may ask at once
+	d, err := begin(p, stdin, &attached)
+	defer attached.Close() // nil is fine
+	r := (*refusal)(nil)
+	if errors.As(err, &r) {
+		line, encErr := wire.Encode(&wire.Event{Kind: wire.KindRefused, Refused: &r.Refused})
+		if encErr == nil {
+			_, encErr = stdout.Write(line)
+		}
+		return &exitError{r.code, errors.Join(err, encErr)}
+	}
+	if err != nil {
+		return err
+	}
+	return follow(d, wire.Cursor{}, stdout)
+}
+
+func begin(p place, stdin io.Reader, attached **os.File) (runDir, error) {
+	raw, err := io.ReadAll(io.LimitReader(stdin, maxPlan+1))
+	if err != nil {
+		return "", refuse("plan", "read the plan: %v", err)
+	}
+	plan, mask, err := readPlan(raw)
+	if err != nil {
+		return "", err
+	}
+	if err := makeFolders(p); err != nil {
+		return "", err
+	}
+	var lock *os.File
+	if plan.Exclusive {
+		if lock, err = takeLock(p.lock); err != nil {
+			return "", err
+		}
+		defer lock.Close()
+	}
+	d := runDir(filepath.Join(p.runs(), plan.RunID))
+	if err := os.Mkdir(string(d), 0o700); errors.Is(err, fs.ErrExist) {
+		return "", refuse("exists", "run %s was begun on this host before", plan.RunID)
+	} else if err != nil {
+		return "", refuse("disk", "make the run's folder: %v", err)
+	}
+	if err := launch(d, &plan, mask, raw, lock, attached); err != nil {
+		os.RemoveAll(string(d))
+		return "", err
+	}
+	return d, nil
+}
+
+// readPlan decodes and checks what the laptop sent.
+func readPlan(raw []byte) (plan wire.Plan, mask *wire.Masker, err error) {
+	if len(raw) > maxPlan {
+		return plan, nil, refuse("plan", "the plan has over %d bytes", maxPlan)
+	}
+	if err := json.Unmarshal(raw, &plan); err != nil {
+		return plan, nil, refuse("plan", "the plan is not complete JSON: %v", err)
+	}
+	switch {
+	case plan.Wire != wire.Version:
+		return plan, nil, refuse("plan", "the plan speaks wire version %d, this collector %d", plan.Wire, wire.Version)
+	case !runID.MatchString(plan.RunID):
+		return plan, nil, refuse("plan", "%q is not a run id", plan.RunID)
+	case plan.Interval < 0 || plan.Interval > 0 && plan.Interval < 100*time.Millisecond:
+		return plan, nil, refuse("plan", "a sample interval of %v; at least 100ms", plan.Interval)
+	}
+	if err := checkPhases(plan.Phases); err != nil {
+		return plan, nil, err
+	}
+	if mask, err = wire.NewMasker(plan.Secrets); err != nil {
+		return plan, nil, refuse("plan", "%v", err)
+	}
+	return plan, mask, nil
+}
+
+// checkPhases holds what the runner relies on: names that are file names and
+// unique, needs that are in the plan and have no circle.
+func checkPhases(phases []wire.Phase) error {
+	done := map[string]bool{}
+	for _, ph := range phases {
+		if !runID.MatchString(ph.ID) || done[ph.ID] {
+			return refuse("plan", "phase %q: not a name, or there twice", ph.ID)
+		}
+		done[ph.ID] = true
+		names := map[string]bool{}
+		for _, s := range ph.Steps {
+			if s.Name == "" || names[s.Name] {
+				return refuse("plan", "phase %s: step %q: no name, or there twice", ph.ID, s.Name)
+			}
+			names[s.Name] = true
+		}
+	}
+	clear(done)
+	for len(done) < len(phases) {
+		before := len(done)
+		for _, ph := range phases {
+			if !slices.ContainsFunc(ph.Needs, func(n string) bool { return !done[n] }) {
+				done[ph.ID] = true
+			}
+		}
+		if len(done) == before {
+			return refuse("plan", "the needs of the phases name one that is not in the plan, or go in a circle")
+		}
+	}
+	return nil
+}
+
+// makeFolders makes the folders that last, and checks that nobody else could
+// change what is in them.
+func makeFolders(p place) error {
+	if err := os.MkdirAll(p.runs(), 0o755); err != nil {
+		return refuse("disk", "make %s: %v", p.runs(), err)
+	}
+	for _, dir := range []string{p.dir, p.runs()} {
+		var st unix.Stat_t
+		if err := unix.Lstat(dir, &st); err != nil {
+			return refuse("disk", "look at %s: %v", dir, err)
+		}
+		if st.Mode&unix.S_IFMT != unix.S_IFDIR || int(st.Uid) != os.Geteuid() || st.Mode&0o022 != 0 {
+			return refuse("disk", "%s is not a folder that only uid %d can write", dir, os.Geteuid())
+		}
+	}
+	return nil
+}
+
+// launch writes the run's first event and starts its runner, which inherits the
+// journal with its lock, the host's lock, and the plan in memory.
+func launch(d runDir, plan *wire.Plan, mask *wire.Masker, raw []byte, lock *os.File, attached **os.File) error {
+	for _, sub := range []string{d.undo(), d.control()} {
+		if err := os.Mkdir(sub, 0o700); err != nil {
+			return refuse("disk", "make the run's folder: %v", err)
+		}
+	}
+	head := &wire.Start{Wire: wire.Version, RunID: plan.RunID, Verb: plan.Verb, Collector: ownHash(), Plan: plan.Hash(), BootID: bootID(),
+		Wall: time.Now().UTC(), Interval: plan.Interval, Phases: phaseHeads(plan), Facts: host.Facts("/")}
+	for name, text := range map[string]string{"collector": head.Collector + "\n", "plan.sha256": head.Plan + "\n"} {
+		if err := os.WriteFile(d.file(name), []byte(text), 0o600); err != nil {
+			return refuse("disk", "%v", err)
+		}
+	}
+	var err error
+	if *attached, err = attach(d); err != nil {
+		return refuse("disk", "%v", err)
+	}
+	j, err := createJournal(d)
+	if err != nil {
+		return refuse("disk", "make the journal: %v", err)
+	}
+	defer j.f.Close()
+	j.mask = mask
+	if err := j.append(&wire.Event{Kind: wire.KindStart, Start: head}); err != nil {
+		return refuse("disk", "begin the journal: %v", err)
+	}
+	if err := j.publish(d); err != nil {
+		return refuse("disk", "begin the journal: %v", err)
+	}
+	if lock != nil {
+		if err := writeLock(lock, wire.Lock{RunID: plan.RunID, Verb: plan.Verb, Since: head.Wall}); err != nil {
+			return refuse("disk", "%v", err)
+		}
+	}
+	if err := detach(d, handoff{Base: j.base, N: j.n, Size: j.size, Held: j.held, Wall: head.Wall, Facts: head.Facts}, raw, j.f, lock); err != nil {
+		return fmt.Errorf("start the runner: %w", err)
+	}
+	return nil
+}
+
+func phaseHeads(plan *wire.Plan) []wire.PhaseHead {
+	heads := make([]wire.PhaseHead, len(plan.Phases))
+	for i, ph := range plan.Phases {
+		heads[i] = wire.PhaseHead{ID: ph.ID, Title: ph.Title, Needs: ph.Needs, Target: ph.Target, Steps: make([]string, len(ph.Steps))}
+		for k, s := range ph.Steps {
+			heads[i].Steps[k] = s.Name
+		}
+	}
+	return heads
+}

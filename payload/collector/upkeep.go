@@ -1,0 +1,200 @@
+//go:build linux
+
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/vpsctl/vpsctl/payload/wire"
+)
+
+// Runs are kept so long and so many when the plan does not say.
+const (
+	keepRuns = 10
+	keepDays = 30
+)
+
+func listRuns(p place) []runDir {
+	entries, err := os.ReadDir(p.runs())
+	if err != nil {
+		return nil
+	}
+	var list []runDir
+	for _, e := range entries {
+		if e.IsDir() && runID.MatchString(e.Name()) {
+			list = append(list, runDir(filepath.Join(p.runs(), e.Name())))
+		}
+	}
+	return list
+}
+
+// bornAt reads when a run began: by the laptop's clock, which its id carries,
+// else by the folder's time.
+func bornAt(d runDir) time.Time {
+	if id := d.id(); len(id) >= 15 {
+		if t, err := time.Parse("20060102-150405", id[:15]); err == nil {
+			return t
+		}
+	}
+	st, err := os.Stat(string(d))
+	if err != nil {
+		return time.Time{}
+	}
+	return st.ModTime()
+}
+
+// prune removes old runs, and collectors no kept run needs. Runs that go on and
+// the one named stay.
+func prune(p place, keep wire.Keep, current string) {
+	if keep.Runs <= 0 {
+		keep.Runs = keepRuns
+	}
+	if keep.Days <= 0 {
+		keep.Days = keepDays
+	}
+	now := bornAt(runDir(filepath.Join(p.runs(), current)))
+	list := slices.DeleteFunc(listRuns(p), func(d runDir) bool { return d.id() == current })
+	slices.SortFunc(list, func(a, b runDir) int { return bornAt(b).Compare(bornAt(a)) })
+	for i, d := range list {
+		old := i >= keep.Runs || now.Sub(bornAt(d)) > time.Duration(keep.Days)*24*time.Hour
+		if old && !runs(d) && !guardPending(d) {
+			_ = os.RemoveAll(string(d))
+		}
+	}
+	pruneCollectors(p)
+}
+
+func guardPending(d runDir) bool {
+	pending, err := filepath.Glob(filepath.Join(d.control(), "*.pending"))
+	return err != nil || len(pending) > 0
+}
+
+// pruneCollectors removes collectors that no run was begun by, but for new ones:
+// they may be on their way into use.
+func pruneCollectors(p place) {
+	entries, err := os.ReadDir(filepath.Join(p.dir, "bin"))
+	if err != nil {
+		return
+	}
+	used := map[string]bool{ownHash(): true}
+	for _, d := range listRuns(p) {
+		b, _ := os.ReadFile(d.file("collector")) // one without was not begun in full
+		used[strings.TrimSpace(string(b))] = true
+	}
+	for _, e := range entries {
+		info, err := e.Info()
+		if err == nil && !used[e.Name()] && time.Since(info.ModTime()) > 24*time.Hour {
+			_ = os.Remove(filepath.Join(p.dir, "bin", e.Name()))
+		}
+	}
+}
+
+func runsVerb(p place, stdout io.Writer) error {
+	enc := json.NewEncoder(stdout)
+	var problems []error
+	for _, d := range listRuns(p) {
+		info, err := inspect(d)
+		if err == nil {
+			err = enc.Encode(info)
+		}
+		problems = append(problems, err)
+	}
+	if err := errors.Join(problems...); err != nil {
+		return fail(exitRefused, "list the runs: %w", err)
+	}
+	return nil
+}
+
+// reportVerb puts a run's report where the guide's is, whole or not at all.
+func reportVerb(p place, run string, stdin io.Reader) error {
+	if _, err := p.run(run); err != nil {
+		return err
+	}
+	b, err := io.ReadAll(io.LimitReader(stdin, maxPlan+1))
+	if err != nil || len(b) > maxPlan || !json.Valid(b) {
+		return fail(exitUsage, "take the report of run %s: not one JSON document (%d bytes, %v)", run, len(b), err)
+	}
+	err = os.MkdirAll(p.logs, 0o755)
+	if err != nil {
+		return fail(exitRefused, "keep the report of run %s: %w", run, err)
+	}
+	path := filepath.Join(p.logs, "performance-report.json")
+	tmp := path + "." + randomName()
+	if err = writeSynced(tmp, os.O_CREATE|os.O_EXCL|os.O_WRONLY, b); err == nil {
+		err = errors.Join(os.Chmod(tmp, 0o644), os.Rename(tmp, path))
+	}
+	if err != nil {
+		_ = os.Remove(tmp)
+		return fail(exitRefused, "keep the report of run %s: %w", run, err)
+	}
+	return nil
+}
+
+// cleanVerb removes everything of vpsctl's from this host, or with -n says what
+// that is. What a rollback would need goes too.
+func cleanVerb(p place, args []string, stdout io.Writer) error {
+	if len(args) == 1 && args[0] != "-n" {
+		return fail(exitUsage, "%s", usageText)
+	}
+	hadLock := fileExists(p.lock)
+	if !fileExists(p.dir) && !p.root {
+		return nil // the lock would be in it
+	}
+	lock, err := takeLock(p.lock)
+	if r := (*refusal)(nil); errors.As(err, &r) {
+		return &exitError{r.code, err}
+	} else if err != nil {
+		return err
+	}
+	defer lock.Close()
+	undo := 0
+	for _, d := range listRuns(p) {
+		if runs(d) || guardPending(d) {
+			return fail(exitLocked, "clean: run %s still goes on", d.id())
+		}
+		if fileExists(filepath.Join(d.undo(), "records.jsonl")) {
+			undo++
+		}
+	}
+	paths := []string{p.dir, p.logs, p.fleet}
+	if p.root {
+		guards, _ := filepath.Glob(filepath.Join(unitFolder, "vpsctl-guard-*")) // the pattern is right
+		links, _ := filepath.Glob(filepath.Join(unitFolder, "timers.target.wants/vpsctl-guard-*"))
+		paths = append(append(paths, guards...), links...)
+	}
+	if hadLock || len(args) == 0 {
+		paths = append(paths, p.lock) // last: with it goes our hold
+	} else {
+		defer os.Remove(p.lock)
+	}
+	if undo > 0 {
+		fmt.Fprintf(stdout, "lost with it: how to roll back %d run(s)\n", undo)
+	}
+	for _, path := range paths {
+		if path == "" || !fileExists(path) && !isLink(path) {
+			continue
+		}
+		fmt.Fprintln(stdout, path)
+		if len(args) == 1 {
+			continue
+		}
+		if err := os.RemoveAll(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fail(exitRefused, "clean: %w", err)
+		}
+	}
+	return nil
+}
+
+func isLink(path string) bool {
+	st, err := os.Lstat(path)
+	return err == nil && st.Mode()&fs.ModeSymlink != 0
+}
