@@ -63,11 +63,7 @@ func CSV(w io.Writer, r *Report) error {
 }
 
 func csvCosts(host string, p *PhaseRecord) []string {
-	class := ""
-	if v, ok := p.Variance(); ok {
-		class = VarianceClass(v)
-	}
-	row := []string{host, p.Title, string(p.Status), class, itoa(p.OK), itoa(p.Changed), itoa(p.Failed), itoa(p.Skipped)}
+	row := []string{host, p.Title, string(p.Status), p.class(), itoa(p.OK), itoa(p.Changed), itoa(p.Failed), itoa(p.Skipped)}
 	if p.Cost == nil {
 		return append(row, "", "", "", "", "", "", "")
 	}

@@ -1,7 +1,6 @@
 package report
 
 import (
-	"errors"
 	"path/filepath"
 	"time"
 
@@ -62,38 +61,6 @@ func (d *RunDir) Load() *Report {
 	return r
 }
 
-// Finish notes that this vpsctl is done with the run, judges it and writes the
-// verdict into run.json. code makes an exit code of an outcome. The report is
-// there also when run.json could not be written.
-func (d *RunDir) Finish(now time.Time, code func(Outcome) int) (*Report, error) {
-	d.mu.Lock()
-	d.run.Finished = now.UTC()
-	d.mu.Unlock()
-	r := d.Load()
-	err := d.Update(func(run *Run) {
-		run.judged(r.Verdict, code)
-		r.Run = run.clone()
-	})
-	for i := range r.Hosts {
-		r.Hosts[i].Host = r.Run.Hosts[i]
-	}
-	return r, err
-}
-
-// judged writes a verdict into the run.
-func (run *Run) judged(v Verdict, code func(Outcome) int) {
-	exit := code(v.Outcome)
-	run.Status, run.Outcome, run.ExitCode = v.Status, v.Outcome, &exit
-	for i, h := range v.Hosts {
-		exit := code(h.Outcome)
-		at := &run.Hosts[i]
-		at.Status, at.Outcome, at.ExitCode = h.Status, h.Outcome, &exit
-		if h.Error != nil {
-			at.Error = h.Error
-		}
-	}
-}
-
 // Duration of the run as this machine saw it; while it goes on, as far as its
 // hosts have come.
 func (r *Report) Duration() time.Duration {
@@ -105,16 +72,6 @@ func (r *Report) Duration() time.Duration {
 		longest = max(longest, h.Record.Duration())
 	}
 	return longest
-}
-
-// Host is the part of a host.
-func (r *Report) Host(name string) (*HostReport, error) {
-	for i := range r.Hosts {
-		if r.Hosts[i].Host.Host == name {
-			return &r.Hosts[i], nil
-		}
-	}
-	return nil, errors.New("run " + r.Run.ID + ": no host " + cleanLine(name))
 }
 
 // running is the word for what has no status yet.

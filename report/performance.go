@@ -4,8 +4,6 @@ import (
 	"math"
 	"strconv"
 	"time"
-
-	"github.com/vpsctl/vpsctl/payload/wire"
 )
 
 // PerformanceReport is performance-report.json.
@@ -14,7 +12,7 @@ type PerformanceReport struct {
 	Timestamp     string         `json:"timestamp"` // of the run's end, the host's clock
 	RunID         string         `json:"run_id"`
 	Host          string         `json:"host"`
-	Status        wire.Status    `json:"status"` // empty while it goes on
+	Status        string         `json:"status"` // a status word, or running
 	Hardware      PerfHardware   `json:"hardware"`
 	Summary       PerfSummary    `json:"summary"`
 	Phases        []PerfPhase    `json:"phases"`
@@ -59,23 +57,23 @@ type PerfSummary struct {
 
 // PerfPhase is one phase. Start and End are empty when it never began.
 type PerfPhase struct {
-	Name        string      `json:"name"`
-	Title       string      `json:"title"`
-	Status      wire.Status `json:"status"`
-	Reason      string      `json:"reason,omitempty"`
-	Start       string      `json:"start"`
-	End         string      `json:"end"`
-	DurationSec float64     `json:"duration_sec"`
-	TargetSec   float64     `json:"target_sec"`
-	VariancePct *float64    `json:"variance_pct"`
-	Class       string      `json:"class"`
-	SuspectFast bool        `json:"suspect_fast,omitempty"` // changed things in under a fifth of its target
-	OK          int         `json:"ok"`
-	Changed     int         `json:"changed"`
-	Failed      int         `json:"failed"`
-	Skipped     int         `json:"skipped"`
-	Cost        *PerfCost   `json:"cost"`
-	Steps       []PerfStep  `json:"steps"`
+	Name        string     `json:"name"`
+	Title       string     `json:"title"`
+	Status      string     `json:"status"`
+	Reason      string     `json:"reason,omitempty"`
+	Start       string     `json:"start"`
+	End         string     `json:"end"`
+	DurationSec float64    `json:"duration_sec"`
+	TargetSec   float64    `json:"target_sec"`
+	VariancePct *float64   `json:"variance_pct"`
+	Class       string     `json:"class"`
+	SuspectFast bool       `json:"suspect_fast,omitempty"` // changed things in under a fifth of its target
+	OK          int        `json:"ok"`
+	Changed     int        `json:"changed"`
+	Failed      int        `json:"failed"`
+	Skipped     int        `json:"skipped"`
+	Cost        *PerfCost  `json:"cost"`
+	Steps       []PerfStep `json:"steps"`
 }
 
 // PerfCost is what a phase used, and how that was measured.
@@ -95,11 +93,11 @@ type PerfCost struct {
 
 // PerfStep is one step.
 type PerfStep struct {
-	Name        string      `json:"name"`
-	Status      wire.Status `json:"status"`
-	DurationSec float64     `json:"duration_sec"`
-	Reason      string      `json:"reason,omitempty"`
-	RC          *int        `json:"rc,omitempty"`
+	Name        string  `json:"name"`
+	Status      string  `json:"status"`
+	DurationSec float64 `json:"duration_sec"`
+	Reason      string  `json:"reason,omitempty"`
+	RC          *int    `json:"rc,omitempty"`
 }
 
 // PerfResources sums up the samples. cpu_class grades the 95th percentile,
@@ -158,13 +156,13 @@ type PerfFiles struct {
 // Performance makes the report of a record, complete or not.
 func Performance(r *HostRecord) PerformanceReport {
 	f := r.Facts()
-	p := PerformanceReport{Schema: Schema, Timestamp: r.stamp(r.Duration()), RunID: r.RunID, Host: r.Host,
+	p := PerformanceReport{Schema: Schema, Timestamp: r.stamp(r.Duration()), RunID: r.RunID, Host: r.Host, Status: running,
 		Hardware: PerfHardware{CPUCores: f.Cores, RAMMB: f.MemoryMB, Tier: TierOf(f).Name, CPUModel: f.CPUModel,
 			Arch: f.Arch, OS: f.OSName, Kernel: f.Kernel, Virt: f.Virt},
 		Summary: r.summary(), Phases: []PerfPhase{}, ResourceUsage: r.resources(), Alerts: r.perfAlerts(), Waits: []PerfWait{},
 		DataFiles: PerfFiles{Resources: resourcesFile, Timing: timingFile}}
 	if r.End != nil {
-		p.Status = r.End.Status
+		p.Status = string(r.End.Status)
 	}
 	for i := range r.Phases {
 		p.Phases = append(p.Phases, r.perfPhase(&r.Phases[i]))
@@ -179,7 +177,7 @@ func Performance(r *HostRecord) PerformanceReport {
 func (p PerformanceReport) JSON() ([]byte, error) { return marshal(p) }
 
 func (r *HostRecord) perfPhase(p *PhaseRecord) PerfPhase {
-	out := PerfPhase{Name: p.ID, Title: p.Title, Status: p.Status, Reason: p.Reason, DurationSec: secs(p.Duration()),
+	out := PerfPhase{Name: p.ID, Title: p.Title, Status: p.word(), Reason: p.Reason, DurationSec: secs(p.Duration()),
 		TargetSec: secs(p.Target), OK: p.OK, Changed: p.Changed, Failed: p.Failed, Skipped: p.Skipped, Steps: []PerfStep{}}
 	if p.Begun {
 		out.Start = r.stamp(p.Begin)
@@ -189,8 +187,8 @@ func (r *HostRecord) perfPhase(p *PhaseRecord) PerfPhase {
 	}
 	if v, ok := p.Variance(); ok {
 		shown := ceil1(v)
-		out.VariancePct, out.Class = &shown, VarianceClass(v)
-		out.SuspectFast = v < suspectFastPct && p.Changed > 0
+		out.VariancePct, out.Class = &shown, p.class()
+		out.SuspectFast = v < suspectFastPct && p.Changed > 0 && p.complete()
 	}
 	if c := p.Cost; c != nil {
 		out.Cost = &PerfCost{round3(c.CPUSec), c.CPUMethod, round3(c.PeakMemoryMB), c.MemoryMethod, round3(c.DiskReadMB), round3(c.DiskWriteMB),
@@ -198,7 +196,7 @@ func (r *HostRecord) perfPhase(p *PhaseRecord) PerfPhase {
 	}
 	for i := range p.Steps {
 		s := &p.Steps[i]
-		out.Steps = append(out.Steps, PerfStep{Name: s.Name, Status: s.Status, DurationSec: secs(s.Duration()), Reason: s.Reason, RC: s.RC})
+		out.Steps = append(out.Steps, PerfStep{Name: s.Name, Status: s.word(), DurationSec: secs(s.Duration()), Reason: s.Reason, RC: s.RC})
 	}
 	return out
 }

@@ -87,7 +87,16 @@ func (p *PhaseRecord) Variance() (pct float64, ok bool) {
 	return wire.Variance(p.Duration(), p.Target), true
 }
 
-// Complete tells whether the phase did all it was to do, so that its duration
+// class grades the variance; empty for a phase that did not do all it was to do.
+func (p *PhaseRecord) class() string {
+	v, ok := p.Variance()
+	if !ok || !p.complete() {
+		return ""
+	}
+	return VarianceClass(v)
+}
+
+// complete tells whether the phase did all it was to do, so that its duration
 // says something.
 func (p *PhaseRecord) complete() bool {
 	return p.Begun && p.Ended && (p.Status == wire.OK || p.Status == wire.Changed)

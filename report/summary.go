@@ -28,8 +28,8 @@ func (r *HostRecord) summary() PerfSummary {
 		}
 	}
 	total, busy := extent(spans)
-	s.TotalDurationSec, s.PhasesDurationSec = secs(total), round3(s.PhasesDurationSec)
 	s.ParallelSavedSec = round3(max(0, s.PhasesDurationSec-busy.Seconds()))
+	s.TotalDurationSec, s.PhasesDurationSec = secs(total), round3(s.PhasesDurationSec)
 	target, rule := runTarget(r.Facts(), r.ran())
 	s.TargetDurationSec, s.TargetRule = secs(target), rule
 	s.grade(target, total, r.ungraded())

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/vpsctl/vpsctl/payload/wire"
@@ -234,7 +235,11 @@ func fleetText(hosts []HostVerdict) string {
 func hostText(v *HostVerdict, rec *HostRecord) string {
 	switch {
 	case v.Error != nil:
-		return v.Error.Stage + ": " + v.Error.Message
+		text := strings.TrimPrefix(v.Error.Message, v.Host+": ") // the reader knows whose line this is
+		if strings.HasPrefix(text, v.Error.Stage) {
+			return text
+		}
+		return v.Error.Stage + ": " + text
 	case v.Outcome == NotReached:
 		return "not started, because others failed before"
 	case v.Outcome == Running:
@@ -248,9 +253,9 @@ func hostText(v *HostVerdict, rec *HostRecord) string {
 		text = "everything was as it should be"
 	}
 	if failed > 0 {
-		text += fmt.Sprintf(", %s failed that may fail", plural(failed, "step"))
+		text += fmt.Sprintf(", %s failed", plural(failed, "optional step"))
 	}
-	return text + ", in " + wire.FormatDuration(rec.EndAt)
+	return text + ", in " + took(rec.EndAt)
 }
 
 func plural(n int, noun string) string {
