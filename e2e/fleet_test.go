@@ -141,6 +141,7 @@ func (p *pool) close() error {
 
 func TestMain(m *testing.M) {
 	code := m.Run()
+	_ = os.RemoveAll(programDir)
 	if err := shared.close(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		code = 1

@@ -1,0 +1,61 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// screen is what a terminal of 80 columns got.
+type screen struct {
+	text string
+	code int
+}
+
+// pty runs vpsctl under a terminal, to its end.
+func (v *tool) pty(args ...string) screen {
+	v.t.Helper()
+	control, terminal := openTerminal(v)
+	p := v.prepare(args)
+	p.cmd.Stdin, p.cmd.Stdout, p.cmd.Stderr = terminal, terminal, terminal
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
+	try(v.t, p.cmd.Start())
+	terminal.Close()
+	p.watch()
+	read := make(chan string)
+	go func() {
+		var b strings.Builder
+		buf := make([]byte, 4096)
+		for {
+			n, err := control.Read(buf)
+			b.Write(buf[:n])
+			if err != nil { // EIO once the last process of the terminal is gone
+				read <- b.String()
+				return
+			}
+		}
+	}()
+	<-p.done
+	text := <-read
+	control.Close()
+	return screen{text, p.cmd.ProcessState.ExitCode()}
+}
+
+func openTerminal(v *tool) (control, terminal *os.File) {
+	v.t.Helper()
+	control, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
+	try(v.t, err)
+	fd := int(control.Fd())
+	try(v.t, unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0))
+	n, err := unix.IoctlGetInt(fd, unix.TIOCGPTN)
+	try(v.t, err)
+	terminal, err = os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|unix.O_NOCTTY, 0)
+	try(v.t, err)
+	try(v.t, unix.IoctlSetWinsize(fd, unix.TIOCSWINSZ, &unix.Winsize{Row: 24, Col: 80}))
+	return control, terminal
+}
