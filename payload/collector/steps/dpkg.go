@@ -139,9 +139,9 @@ func (e *Env) interrupted(ctx context.Context) (bool, error) {
 	return len(out) > 0, err
 }
 
-// Repair finishes what an interrupted dpkg had begun. It is not stopped when
+// repair finishes what an interrupted dpkg had begun. It is not stopped when
 // ctx ends.
-func Repair(ctx context.Context, env *Env) error {
+func repair(ctx context.Context, env *Env) error {
 	args := []string{"--force-confdef", "--force-confold", "--configure", "-a"}
 	_, err := env.call(ctx, call{name: "dpkg", args: args, env: aptEnv(), stream: true, keep: true})
 	return err

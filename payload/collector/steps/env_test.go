@@ -127,7 +127,7 @@ func (r *rig) file(name, content string) string {
 // where scripts keep their state; every call is a line in $S/calls.
 func (r *rig) fake(name, body string) {
 	r.t.Helper()
-	p := r.file("bin/"+name, "#!/bin/sh\nS='"+r.dir+"'\necho \""+name+" $*\" >>$S/calls\n"+body+"\n")
+	p := r.file("bin/"+name, "#!/bin/sh\nS='"+r.dir+"'\nprintf '%s\\n' \""+name+" $*\" >>$S/calls\n"+body+"\n")
 	if err := os.Chmod(p, 0o755); err != nil {
 		r.t.Fatal(err)
 	}

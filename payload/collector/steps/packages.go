@@ -92,7 +92,7 @@ func (e *Env) repairIfNeeded(ctx context.Context) error {
 		return err
 	}
 	e.Note("warn", "dpkg had been interrupted on this host: repairing it first (dpkg --configure -a)")
-	return Repair(ctx, e)
+	return repair(ctx, e)
 }
 
 func (p *packages) simulate(ctx context.Context) error {

@@ -17,8 +17,8 @@ import (
 	"github.com/vpsctl/vpsctl/payload/wire"
 )
 
-// Env is what a step may use of the runner. A zero func field is not called
-// only where its comment says so.
+// Env is what a step may use of the runner. Its functions may be called from
+// several goroutines at once. Processes inherit the runner's umask.
 type Env struct {
 	Phase         *wire.Phase
 	ConnectionKey string                           // the plan's
@@ -29,10 +29,10 @@ type Env struct {
 	Root          bool                             // the collector runs as uid 0
 
 	Out  func(stream string, b []byte) // what a process prints; b is valid during the call
-	Wait func(wire.Wait)
+	Wait func(wire.Wait)               // may be nil
 	Note func(level, text string)
 
-	// Undo sets u.Hash, saves content (unless nil) as UndoDir/<hex SHA-256>,
+	// Undo (not needed by Revert and Handle) sets u.Hash, saves content (unless nil) as UndoDir/<hex SHA-256>,
 	// 0600, journals u, and has both on the disk before it returns. An error
 	// means that the act must not happen.
 	Undo func(u wire.Undo, content []byte) error
