@@ -135,7 +135,7 @@ func (p *phaseRun) repair(env *steps.Env, s *wire.Step) {
 		return
 	}
 	dpkg, err := exec.LookPath("dpkg")
-	if s.Packages == nil || err != nil {
+	if s.Packages == nil && (s.Run == nil || !s.Run.Apt) || err != nil {
 		return
 	}
 	cmd := exec.Command(dpkg, "--configure", "-a")

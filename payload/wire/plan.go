@@ -146,6 +146,9 @@ type Run struct {
 	Args   []string `json:"args,omitempty"`
 	Check  string   `json:"check,omitempty"` // 0 = holds, 1 = does not, else an error
 	Undo   string   `json:"undo,omitempty"`
+	// Apt says that the script changes packages: it waits for those who do so
+	// already, keeps Debian's own updates out, and is not killed in the middle.
+	Apt bool `json:"apt,omitempty"`
 }
 
 // Assert is a read-only question. A critical one that does not hold fails its

@@ -34,6 +34,7 @@ type script struct {
 	secrets []string
 	dir     string // $PHASE_DIR
 	stream  bool   // show what it prints
+	keep    bool   // not killed when ctx ends
 }
 
 // said is what a script left: its exit code and its last words.
@@ -85,7 +86,7 @@ func (e *Env) script(ctx context.Context, s script) (said, error) {
 		cmd.Stdout = io.MultiWriter(&out, stream{e, "stdout"})
 		cmd.Stderr = io.MultiWriter(&words, stream{e, "stderr"})
 	}
-	err = plain(e.Run(ctx, cmd, false))
+	err = plain(e.Run(ctx, cmd, s.keep))
 	rc, ran := exitCode(err)
 	got := said{rc, out.String(), words.String()}
 	switch {
@@ -271,8 +272,12 @@ func (r *run) remember(context.Context) (*wire.Undo, []byte, error) {
 
 func (r *run) act(ctx context.Context) error {
 	s := r.script(r.step.Run.Script)
-	s.args, s.stream = r.step.Run.Args, true
-	got, err := r.env.script(ctx, s)
+	s.args, s.stream, s.keep = r.step.Run.Args, true, r.step.Run.Apt
+	ask := r.env.script
+	if s.keep {
+		ask = r.env.aptScript
+	}
+	got, err := ask(ctx, s)
 	if err != nil {
 		return err
 	}
@@ -285,6 +290,26 @@ func (r *run) act(ctx context.Context) error {
 		f.retryable = c.retryable
 	}
 	return f
+}
+
+// aptScript runs a script that changes packages the way package steps do it:
+// alone, and to its end.
+func (e *Env) aptScript(ctx context.Context, s script) (said, error) {
+	release, err := e.freeApt(ctx)
+	if err != nil {
+		return said{}, err
+	}
+	defer release()
+	told := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(told)
+		e.Note("info", "stopping after the script that is running: it changes packages and is not killed in the middle")
+	})
+	got, err := e.script(ctx, s)
+	if !stop() {
+		<-told
+	}
+	return got, err
 }
 
 func revertRun(ctx context.Context, env *Env, u wire.Undo) error {
