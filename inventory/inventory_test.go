@@ -326,6 +326,26 @@ func TestFile(t *testing.T) {
 	}
 }
 
+// TestPipe: -i <(decrypt inventory.yaml).
+func TestPipe(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("needs /dev/fd")
+	}
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if _, err := w.WriteString("hosts: {a: {}}"); err != nil {
+		t.Fatal(err)
+	}
+	w.Close()
+	inv, err := Load(fmt.Sprintf("/dev/fd/%d", r.Fd()), Options{SSHConfig: "none"})
+	if err != nil || len(inv.Hosts()) != 1 {
+		t.Error(err)
+	}
+}
+
 func chmod(t *testing.T, name string, mode os.FileMode) {
 	t.Helper()
 	if err := os.Chmod(name, mode); err != nil {

@@ -3,7 +3,6 @@ package inventory
 import (
 	"bytes"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -18,6 +17,7 @@ import (
 // (OpenSSH's own depth).
 const (
 	maxSSHConfig = 1 << 20
+	maxSSHLine   = 2 << 10 // the parser's time grows with its square
 	maxIncluded  = 100
 	maxDepth     = 16
 )
@@ -102,12 +102,7 @@ func (c *sshConfig) read(path string, within []condition, depth int) {
 }
 
 func (c *sshConfig) bytes(path string) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	st, err := f.Stat()
+	st, err := os.Stat(path) // first: opening a pipe waits for its writer
 	switch {
 	case err != nil:
 		return nil, err
@@ -118,7 +113,7 @@ func (c *sshConfig) bytes(path string) ([]byte, error) {
 	case runtime.GOOS != "windows" && st.Mode().Perm()&0o002 != 0:
 		return nil, fmt.Errorf("others can write it (mode %04o)", st.Mode().Perm())
 	}
-	return io.ReadAll(io.LimitReader(f, maxSSHConfig))
+	return os.ReadFile(path)
 }
 
 // decodeSSH parses; the parser panics on some texts.
@@ -136,6 +131,10 @@ func (c *sshConfig) prepare(name string, data []byte) []byte {
 	lines := strings.Split(strings.ReplaceAll(string(data), "\r\n", "\n"), "\n")
 	for i, line := range lines {
 		keyword, rest := sshFields(line)
+		if len(line) > maxSSHLine {
+			lines[i], keyword = "", ""
+			c.warn(fmt.Sprintf("%s:%d", name, i+1), "a line of over %d bytes is skipped", maxSSHLine)
+		}
 		switch keyword {
 		case "match":
 			lines[i] = "Host !*"

@@ -51,16 +51,12 @@ Host *
 
 func sshHosts(t *testing.T, text string) *Inventory {
 	t.Helper()
-	t.Setenv("HOME", "/")
-	inv, err := load(t, text, Options{SSHConfig: "none"})
-	if err != nil {
-		t.Fatal(err)
-	}
+	mustLoad(t, text, Options{SSHConfig: "none"})
 	home := os.Getenv("HOME")
 	write(t, filepath.Join(home, ".ssh/config"), sshText)
 	write(t, filepath.Join(home, ".ssh/conf.d/a.conf"), "User included # not alias\nHost inc\n  Port 99\n")
 	write(t, filepath.Join(home, ".ssh/never.conf"), "Host *\n Port 1\n")
-	inv, err = Load("inventory.yaml", Options{})
+	inv, err := Load("inventory.yaml", Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -137,6 +133,7 @@ func TestSSHConfigNeverFails(t *testing.T) {
 			}
 		}},
 		{"huge", "~/.ssh/config: not read: it is larger than 1048576 bytes", func(t *testing.T) { put(t, strings.Repeat("# x\n", 300000), 0o600) }},
+		{"long line", "~/.ssh/config:2: a line of over 2048 bytes is skipped", func(t *testing.T) { put(t, "Host a\nUser "+strings.Repeat("x", 1000000)+"\n", 0o600) }},
 		{"bad glob", "~/.ssh/config:1: Include [a: syntax error in pattern", func(t *testing.T) { put(t, "Include [a\n", 0o600) }},
 		{"match without criteria", "~/.ssh/config:1: Match  is not understood here: its lines are skipped", func(t *testing.T) { put(t, "Match\nUser x\n", 0o600) }},
 	} {
