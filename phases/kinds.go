@@ -262,7 +262,7 @@ func (r *reader) assert(n *yaml.Node, what string) *wire.Assert {
 	return a
 }
 
-// run reads run or script, with check, undo and args.
+// run reads run or script, with check, undo, args and apt.
 func (r *reader) run(m map[string]*yaml.Node, what string) *wire.Run {
 	s := &wire.Run{}
 	if m["script"] != nil {
@@ -281,6 +281,9 @@ func (r *reader) run(m map[string]*yaml.Node, what string) *wire.Run {
 			a, _ := r.text(item, what+": args")
 			s.Args = append(s.Args, a)
 		}
+	}
+	if v := m["apt"]; v != nil {
+		s.Apt = r.flag(v, what+": apt")
 	}
 	return s
 }

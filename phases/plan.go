@@ -48,6 +48,7 @@ func (c *Catalog) Plan(q Request) (wire.Plan, []Warning, error) {
 	}
 	plan.Exclusive = plan.Verb == "provision"
 	plan.HostLogs = plan.Exclusive
+	b.checkDoor()
 	for _, p := range b.order(chosen) {
 		plan.Phases = append(plan.Phases, b.phase(p))
 	}
@@ -155,6 +156,15 @@ func (b *builder) checkVars() {
 		} else if !slices.Contains(known, name) {
 			b.warn(didYouMean(name, known), "variable %q is set, but no phase declares it", name)
 		}
+	}
+}
+
+// checkDoor refuses to close root's login to a vpsctl that comes as root: the
+// change could not be confirmed, and every run would try it again.
+func (b *builder) checkDoor() {
+	if b.request.ConnectUser == "root" && b.inPlan["user-creation"] && b.request.Vars["root_login"] == "no" {
+		b.problems.addf("log in as another user with become: true, or set root_login: prohibit-password", "%s",
+			forHost(b.request.Host, "root_login: no would close the door that vpsctl comes through: it logs in as root"))
 	}
 }
 

@@ -74,7 +74,12 @@ func (p *Problems) err() error {
 	slices.SortStableFunc(p.List, func(a, b Problem) int {
 		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Col, b.Col))
 	})
-	p.List = slices.Compact(p.List)
+	seen := map[Problem]bool{}
+	p.List = slices.DeleteFunc(p.List, func(one Problem) bool {
+		again := seen[one]
+		seen[one] = true
+		return again
+	})
 	return p
 }
 

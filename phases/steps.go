@@ -14,8 +14,10 @@ import (
 var stepKeys = []string{"name", "of", "when", "as", "on_change", "secrets", "timeout", "retries", "optional", "guard"}
 
 // stepKinds are the kinds of this release; a step has exactly one of them.
-// check, undo and args belong to run and script.
 var stepKinds = []string{"packages", "file", "service", "user", "run", "script", "assert"}
+
+// runKeys belong to run and script.
+var runKeys = []string{"check", "undo", "args", "apt"}
 
 var laterSteps = later{
 	"apt_repository": "`apt_repository` steps are not in this release",
@@ -45,7 +47,7 @@ func (r *reader) steps(n *yaml.Node) []wire.Step {
 
 func (r *reader) step(n *yaml.Node) wire.Step {
 	var s wire.Step
-	known := slices.Concat(stepKeys, stepKinds, []string{"check", "undo", "args"})
+	known := slices.Concat(stepKeys, stepKinds, runKeys)
 	what := stepLabel(n)
 	m := r.mapping(n, what, known, laterSteps)
 	if n.Kind != yaml.MappingNode {
@@ -112,7 +114,7 @@ func (r *reader) kind(n *yaml.Node, m map[string]*yaml.Node, what string, s *wir
 		s.Run = r.run(m, what)
 	}
 	if s.Run == nil {
-		for _, k := range []string{"check", "undo", "args"} {
+		for _, k := range runKeys {
 			if m[k] != nil {
 				r.fail(m[k], "", "%s: %s belongs to run and script", what, k)
 			}

@@ -8,9 +8,8 @@ export DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1 APT_LISTCHANGES_FRON
 
 stamp=/var/lib/vpsctl/upgraded
 
-# Debian's own timers hold daily_lock around all they do with apt.
 get() {
-  flock -w 900 /var/lib/apt/daily_lock apt-get -y -q -o DPkg::Lock::Timeout=900 \
+  apt-get -y -q -o DPkg::Lock::Timeout=900 \
     -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold "$@"
 }
 
@@ -20,11 +19,11 @@ recent() { [ -n "$(find "$stamp" -mmin -360 2>/dev/null)" ]; }
 
 case $1 in
 repair)
-  flock -w 900 /var/lib/apt/daily_lock dpkg --force-confdef --force-confold --configure -a
+  dpkg --force-confdef --force-confold --configure -a
   get -f install
   ;;
 upgrade)
-  get update
+  get -o APT::Update::Error-Mode=any update
   get upgrade
   mkdir -p "${stamp%/*}"
   : >"$stamp"

@@ -1,10 +1,18 @@
 #!/bin/sh
-# audit.sh set|ask|undo: 30 rotated logs of 10 MB in auditd.conf.
+# audit.sh possible       does this host's kernel audit for it?
+# audit.sh set|ask|undo   30 rotated logs of 10 MB in auditd.conf
 set -eu
 conf=/etc/audit/auditd.conf
 kept=/var/backups/vps-provision/auditd.conf
 
 case $1 in
+possible)
+  if systemd-detect-virt -cq; then
+    echo "the kernel does not audit for a container"
+    exit 1
+  fi
+  [ -e /proc/self/loginuid ] || { echo "the kernel was built without audit"; exit 1; }
+  ;;
 set)
   [ -e "$kept" ] || install -D -m 0640 "$conf" "$kept"
   sed -i -e 's/^num_logs *=.*/num_logs = 30/' -e 's/^max_log_file *=.*/max_log_file = 10/' \
