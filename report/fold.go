@@ -28,8 +28,10 @@ func (r *HostRecord) apply(e *wire.Event) (ended []int) {
 	at := clampT(e.T)
 	r.LastAt = max(r.LastAt, at)
 	if e.IsOutput() {
-		r.output(e)
-		return nil
+		if e.Output != nil {
+			r.Output += int64(len(e.Output.Text) + len(e.Output.Bytes))
+		}
+		return nil // nothing more: output and status may overtake each other
 	}
 	r.overdue(at)
 	switch e.Kind {
@@ -67,17 +69,6 @@ func (r *HostRecord) remark(e *wire.Event, at time.Duration) {
 		r.Cancel = &n
 	default:
 		r.Strange++
-	}
-}
-
-func (r *HostRecord) output(e *wire.Event) {
-	if e.Output == nil {
-		return
-	}
-	n := int64(len(e.Output.Text) + len(e.Output.Bytes))
-	r.Output += n
-	if s := r.stepOf(e); s != nil {
-		s.Output += n
 	}
 }
 

@@ -44,34 +44,29 @@ type HostWriter struct {
 	line []byte
 }
 
-// openHost opens or makes the record of a host in root and brings its derived
-// files in line with its events. wrap, when not nil, stands between the writer
-// and its files (for tests).
-func openHost(root *os.Root, dir string, rec *HostRecord, wrap func(name string, f disk) disk) (*HostWriter, error) {
-	w := &HostWriter{root: root, dir: dir, rec: rec}
-	open := func(name string) (*tailFile, error) {
-		f, size, err := openFile(root, dir, name)
-		if err != nil {
-			return nil, err
-		}
-		if wrap != nil {
-			f = wrap(name, f)
-		}
-		t := newTailFile(filepath.Join(dir, name), f, size)
-		w.files = append(w.files, t)
-		return t, nil
+// openHost opens or makes the record of a host in root, which it then owns, and
+// brings the derived files in line with the events.
+func openHost(root *os.Root, dir string, rec *HostRecord) (*HostWriter, error) {
+	w, err := newHostWriter(dir, rec, func(name string) (disk, int64, error) { return openFile(root, dir, name) })
+	if err != nil {
+		root.Close()
+		return nil, err
 	}
-	var output *tailFile
-	var err error
-	for _, f := range []struct {
-		name string
-		to   **tailFile
-	}{{eventsFile, &w.events}, {outputFile, &output}, {timingFile, &w.timing}, {resourcesFile, &w.resources}} {
-		if *f.to, err = open(f.name); err != nil {
+	w.root = root
+	return w, nil
+}
+
+// newHostWriter works on the files that open opens; it tells their size too.
+func newHostWriter(dir string, rec *HostRecord, open func(name string) (disk, int64, error)) (*HostWriter, error) {
+	w := &HostWriter{dir: dir, rec: rec}
+	for _, name := range []string{eventsFile, outputFile, timingFile, resourcesFile} {
+		f, size, err := open(name)
+		if err != nil {
 			return nil, errors.Join(err, w.closeFiles())
 		}
+		w.files = append(w.files, newTailFile(filepath.Join(dir, name), f, size))
 	}
-	w.output = newOutLog(output)
+	w.events, w.output, w.timing, w.resources = w.files[0], newOutLog(w.files[1]), w.files[2], w.files[3]
 	if err := w.rebuild(); err != nil {
 		return nil, errors.Join(err, w.closeFiles())
 	}
@@ -226,7 +221,7 @@ func (w *HostWriter) Finish() error {
 	if err == nil {
 		err = w.writeReport()
 	}
-	return errors.Join(err, w.closeFiles())
+	return errors.Join(err, w.closeFiles(), w.root.Close())
 }
 
 func (w *HostWriter) writeReport() error {
@@ -244,6 +239,5 @@ func (w *HostWriter) closeFiles() error {
 			first = err
 		}
 	}
-	w.root.Close()
 	return first
 }

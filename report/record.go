@@ -120,8 +120,7 @@ type StepRecord struct {
 	Created  string
 	Attempts int
 	TimedOut bool
-	Undo     int   // undo entries written before it acted
-	Output   int64 // bytes
+	Undo     int // undo entries written before it acted
 }
 
 // Duration of a step that ended, else 0.

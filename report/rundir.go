@@ -95,7 +95,7 @@ func (d *RunDir) Host(name string) (*HostWriter, error) {
 	if err != nil {
 		return nil, err
 	}
-	w, err := openHost(root, d.HostDir(name), d.newRecord(name), nil)
+	w, err := openHost(root, d.HostDir(name), d.newRecord(name))
 	if err != nil {
 		return nil, err
 	}
