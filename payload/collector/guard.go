@@ -9,7 +9,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -51,8 +50,6 @@ type retry struct {
 	phase *wire.Phase
 	step  *wire.Step
 }
-
-var guardToken = regexp.MustCompile(`^[0-9a-f]{32}$`)
 
 func (d runDir) guard(token, state string) string {
 	return filepath.Join(d.control(), token+"."+state)

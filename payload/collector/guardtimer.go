@@ -108,7 +108,7 @@ func confirmVerb(p place, run, token string) error {
 	if err != nil {
 		return err
 	}
-	if !guardToken.MatchString(token) {
+	if !isHex(token, 32) {
 		return fail(exitUsage, "%q is not a guard's token", token)
 	}
 	first, err := d.decide(token, "confirmed")
@@ -128,7 +128,7 @@ func revertVerb(p place, run, token string) error {
 	if err != nil {
 		return err
 	}
-	if !guardToken.MatchString(token) {
+	if !isHex(token, 32) {
 		return fail(exitUsage, "%q is not a guard's token", token)
 	}
 	first, err := d.decide(token, "reverting")

@@ -3,7 +3,6 @@
 package main
 
 import (
-	"crypto/rand"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -57,7 +56,13 @@ func isMemory(dir string) bool {
 
 func randomName() string {
 	var b [16]byte
-	_, _ = rand.Read(b[:]) // never fails
+	for n := 0; n < len(b); { // asked without crypto/rand, which is 100 KB more
+		m, err := unix.Getrandom(b[n:], 0)
+		if err != nil && err != unix.EINTR {
+			panic("the kernel has no random bytes: " + err.Error())
+		}
+		n += max(m, 0)
+	}
 	return hex.EncodeToString(b[:])
 }
 

@@ -11,7 +11,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -45,13 +44,23 @@ func findPlace() (place, error) {
 // runDir is the folder of one run.
 type runDir string
 
-var runID = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`)
+// isName tells names that may become file names: letters, digits, "._-" after
+// the first, at most 63. (Package regexp would be a 20th of the collector.)
+func isName(s string) bool {
+	const alnum = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+	return s != "" && len(s) <= 63 && strings.IndexByte(alnum, s[0]) >= 0 && strings.Trim(s, alnum+"._-") == ""
+}
+
+// isHex tells lower-case hex digits, so many of them.
+func isHex(s string, digits int) bool {
+	return len(s) == digits && strings.Trim(s, "0123456789abcdef") == ""
+}
 
 func (p place) runs() string { return filepath.Join(p.dir, "runs") }
 
 // run finds the folder of a run that was begun.
 func (p place) run(id string) (runDir, error) {
-	if !runID.MatchString(id) {
+	if !isName(id) {
 		return "", fail(exitUsage, "%q is not a run id", id)
 	}
 	d := runDir(filepath.Join(p.runs(), id))
@@ -77,7 +86,7 @@ func ownHash() string {
 	if err != nil {
 		return ""
 	}
-	if base := filepath.Base(exe); len(base) == 64 && strings.Trim(base, "0123456789abcdef") == "" {
+	if base := filepath.Base(exe); isHex(base, 64) {
 		return base
 	}
 	f, err := os.Open("/proc/self/exe")

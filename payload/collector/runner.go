@@ -25,6 +25,7 @@ type runner struct {
 	plan   wire.Plan
 	j      *journal
 	facts  wire.Facts
+	lock   *os.File // the host's, nil when the run is not exclusive
 	births *births
 	groups cgroups
 	undo   *undoFolder
@@ -61,13 +62,12 @@ func runnerMain(p place, id string) error {
 		return err
 	}
 	if lock != nil {
-		defer lock.Close()
 		if err := writeLock(lock, wire.Lock{RunID: plan.RunID, Verb: plan.Verb, PID: os.Getpid(), Since: h.Wall}); err != nil {
 			return err
 		}
 	}
 	d := runDir(p.runs() + "/" + id)
-	r := &runner{place: p, dir: d, plan: plan, facts: h.Facts, births: &births{}, undo: &undoFolder{dir: d.undo()},
+	r := &runner{place: p, dir: d, plan: plan, lock: lock, facts: h.Facts, births: &births{}, undo: &undoFolder{dir: d.undo()},
 		now: make(chan struct{}), status: map[string]wire.Status{}, confirms: map[string]chan struct{}{}, transactions: map[string]int{},
 		j: &journal{f: jf, base: h.Base, n: h.N, size: h.Size, held: h.Held, mask: mask}}
 	r.ctx, r.stop = context.WithCancel(context.Background())
@@ -76,7 +76,6 @@ func runnerMain(p place, id string) error {
 }
 
 func (r *runner) run(wall time.Time) error {
-	defer r.forget()
 	if r.plan.HostLogs {
 		logs := openHostLogs(r.place.logs, &r.plan, r.facts, wall)
 		defer logs.close()
@@ -103,6 +102,7 @@ func (r *runner) run(wall time.Time) error {
 		end = r.verdict()
 	}
 	sampling()
+	r.forget()
 	return r.finish(end)
 }
 
@@ -119,7 +119,11 @@ func (r *runner) ownPlace() string {
 }
 
 // finish writes the last event. What could not be written is the reason then.
+// The host is free just before: who has read the end may begin the next run.
 func (r *runner) finish(end *wire.End) error {
+	if r.lock != nil {
+		r.lock.Close()
+	}
 	if err := r.j.broken(); err != nil {
 		end = &wire.End{Status: wire.Failed, Stage: "journal", Reason: err.Error(), Hint: "make room on the host: df -h"}
 	}

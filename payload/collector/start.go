@@ -98,7 +98,7 @@ func readPlan(raw []byte) (plan wire.Plan, mask *wire.Masker, err error) {
 	switch {
 	case plan.Wire != wire.Version:
 		return plan, nil, refuse("plan", "the plan speaks wire version %d, this collector %d", plan.Wire, wire.Version)
-	case !runID.MatchString(plan.RunID):
+	case !isName(plan.RunID):
 		return plan, nil, refuse("plan", "%q is not a run id", plan.RunID)
 	case plan.Interval < 0 || plan.Interval > 0 && plan.Interval < 100*time.Millisecond:
 		return plan, nil, refuse("plan", "a sample interval of %v; at least 100ms", plan.Interval)
@@ -117,7 +117,7 @@ func readPlan(raw []byte) (plan wire.Plan, mask *wire.Masker, err error) {
 func checkPhases(phases []wire.Phase) error {
 	done := map[string]bool{}
 	for _, ph := range phases {
-		if !runID.MatchString(ph.ID) || done[ph.ID] {
+		if !isName(ph.ID) || done[ph.ID] {
 			return refuse("plan", "phase %q: not a name, or there twice", ph.ID)
 		}
 		done[ph.ID] = true

@@ -30,7 +30,7 @@ func listRuns(p place) []runDir {
 	}
 	var list []runDir
 	for _, e := range entries {
-		if e.IsDir() && runID.MatchString(e.Name()) {
+		if e.IsDir() && isName(e.Name()) {
 			list = append(list, runDir(filepath.Join(p.runs(), e.Name())))
 		}
 	}
