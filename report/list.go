@@ -195,7 +195,7 @@ func Runs(list []Entry) RunsDoc {
 			l.Started = &started
 		}
 		if e.State == StateComplete {
-			took := secs(e.Run.Finished.Sub(e.Run.Started))
+			took := secs(e.Run.took())
 			l.DurationSec = &took
 		}
 		for _, h := range e.Run.Hosts {

@@ -65,7 +65,7 @@ func (d *RunDir) Load() *Report {
 // hosts have come.
 func (r *Report) Duration() time.Duration {
 	if !r.Run.Finished.IsZero() {
-		return r.Run.Finished.Sub(r.Run.Started)
+		return r.Run.took()
 	}
 	var longest time.Duration
 	for _, h := range r.Hosts {

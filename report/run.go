@@ -69,6 +69,9 @@ func (r *Run) HostNamed(name string) *HostRun {
 	return &r.Hosts[len(r.Hosts)-1]
 }
 
+// took is how long a finished run took; a clock that was set back makes it 0.
+func (r *Run) took() time.Duration { return max(0, r.Finished.Sub(r.Started)) }
+
 // clone shares nothing with r that an update could change.
 func (r Run) clone() Run {
 	r.Argv, r.Phases, r.Hosts = slices.Clone(r.Argv), slices.Clone(r.Phases), slices.Clone(r.Hosts)

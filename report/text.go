@@ -159,7 +159,7 @@ func RunsText(w io.Writer, list []Entry, o TextOptions) error {
 			started = o.local(e.Run.Started).Format("2006-01-02 15:04")
 		}
 		if e.State == StateComplete {
-			lasted = took(e.Run.Finished.Sub(e.Run.Started))
+			lasted = took(e.Run.took())
 		}
 		rows = append(rows, []cell{{mark, color}, {e.ID, ""}, {cmp.Or(cleanLine(e.Run.Verb), "-"), ""}, {result, ""}, {started, ""}, {lasted, ""}, {hostNames(&e), ""}})
 	}
@@ -168,6 +168,11 @@ func RunsText(w io.Writer, list []Entry, o TextOptions) error {
 		return p.err
 	}
 	p.table(columns, rows)
+	for _, e := range list {
+		if e.Problem != "" {
+			p.wrapped(p.paint(yellow, "[WARN]")+" ", e.ID+": "+e.Problem)
+		}
+	}
 	return p.err
 }
 
@@ -179,9 +184,6 @@ func resultOf(e *Entry) (text, color string) {
 }
 
 func hostNames(e *Entry) string {
-	if e.State == StateDamaged {
-		return e.Problem
-	}
 	names := make([]string, 0, len(e.Run.Hosts))
 	for _, h := range e.Run.Hosts {
 		names = append(names, cleanLine(h.Host))
