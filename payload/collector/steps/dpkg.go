@@ -28,6 +28,11 @@ func (d deb) present() bool {
 	return len(d.status) >= 2 && strings.IndexByte("HUFWti", d.status[1]) >= 0
 }
 
+// halfUnpacked: dpkg neither removes nor configures it, it wants it again.
+func (d deb) halfUnpacked() bool {
+	return len(d.status) >= 2 && d.status[1] == 'H' || strings.HasSuffix(d.status, "R")
+}
+
 // has tells whether a package of this name, or one that stands in for it, is
 // installed.
 func (d debs) has(name string) bool {
@@ -139,10 +144,14 @@ func (e *Env) interrupted(ctx context.Context) (bool, error) {
 	return len(out) > 0, err
 }
 
-// repair finishes what an interrupted dpkg had begun. It is not stopped when
-// ctx ends.
-func repair(ctx context.Context, env *Env) error {
+// repair finishes what an interrupted dpkg had begun. What dpkg cannot do by
+// itself, because a package was unpacked without all it needs, apt can. Neither
+// is stopped when ctx ends.
+func (e *Env) repair(ctx context.Context) error {
 	args := []string{"--force-confdef", "--force-confold", "--configure", "-a"}
-	_, err := env.call(ctx, call{name: "dpkg", args: args, env: aptEnv(), stream: true, keep: true})
-	return err
+	_, err := e.call(ctx, call{name: "dpkg", args: args, env: aptEnv(), stream: true, keep: true})
+	if err == nil || ctx.Err() != nil || isCause(err, diskFull) {
+		return err
+	}
+	return e.transaction(ctx, "install", "--fix-broken", "--no-install-recommends")
 }

@@ -91,8 +91,8 @@ func (e *Env) repairIfNeeded(ctx context.Context) error {
 	if err != nil || !broken {
 		return err
 	}
-	e.Note("warn", "dpkg had been interrupted on this host: repairing it first (dpkg --configure -a)")
-	return repair(ctx, e)
+	e.Note("warn", "dpkg had been interrupted on this host: repairing it first")
+	return e.repair(ctx)
 }
 
 func (p *packages) simulate(ctx context.Context) error {
@@ -217,7 +217,10 @@ type lists struct {
 	err   error // of a refresh that failed though old lists are there
 }
 
-const listsAge = 6 * time.Hour
+const (
+	listsAge    = 6 * time.Hour
+	refreshTime = 10 * time.Minute // 17 MB of lists over a bad line
+)
 
 func (l *lists) refreshIfOld(ctx context.Context) error {
 	why, err := l.old(time.Now())
@@ -261,13 +264,18 @@ func (l *lists) none() bool {
 
 func (l *lists) refresh(ctx context.Context, why string) error {
 	l.env.Note("info", "refreshing the package lists: "+why)
+	limited, cancel := context.WithTimeout(ctx, refreshTime)
+	defer cancel()
 	// Without this mode a mirror that cannot be reached is only a warning.
-	_, err := l.env.apt(ctx, call{stream: true}, "update", "-o", "APT::Update::Error-Mode=any")
+	_, err := l.env.apt(limited, call{stream: true}, "update", "-o", "APT::Update::Error-Mode=any")
 	if err == nil {
 		l.fresh, l.err = true, nil
 		now := time.Now()
 		_ = os.Chtimes(l.env.at("/var/lib/apt/lists"), now, now) // else they are refreshed once more than needed
 		return nil
+	}
+	if limited.Err() != nil && ctx.Err() == nil {
+		err = &failure{text: "refreshing the package lists took over " + refreshTime.String(), retryable: true, err: err}
 	}
 	if ctx.Err() != nil || l.none() || isCause(err, diskFull) {
 		return err

@@ -27,11 +27,11 @@ func revertPackages(ctx context.Context, env *Env, u wire.Undo) error {
 		return err
 	}
 	defer release()
-	if err := env.repairIfNeeded(ctx); err != nil {
-		return err
-	}
 	before := parseDebs(content)
 	names := strings.Fields(u.Data["installed"])
+	if err := env.clearWreck(ctx, before, names); err != nil {
+		return err
+	}
 	purge, remove, err := env.stillThere(ctx, before, names)
 	if err != nil {
 		return err
@@ -56,6 +56,33 @@ func revertPackages(ctx context.Context, env *Env, u wire.Undo) error {
 		}
 	}
 	return env.allGone(context.WithoutCancel(ctx), before, names)
+}
+
+// clearWreck makes removing possible again where a transaction was killed: what
+// was half unpacked can only be forced out, and dpkg must have taken in its own
+// notes. Nothing is installed for that, since it is to go anyway.
+func (e *Env) clearWreck(ctx context.Context, before debs, names []string) error {
+	broken, err := e.interrupted(ctx)
+	if err != nil || !broken {
+		return err
+	}
+	e.Note("warn", "dpkg had been interrupted on this host: clearing that up first")
+	now, err := e.debs(ctx)
+	if err != nil {
+		return err
+	}
+	wreck := slices.DeleteFunc(slices.Clone(names), func(n string) bool {
+		return !packageName.MatchString(n) || before[n].present() || !now[n].halfUnpacked()
+	})
+	if len(wreck) > 0 {
+		args := append([]string{"--force-remove-reinstreq", "--force-depends", "--purge", "--"}, wreck...)
+		if _, err := e.call(ctx, call{name: "dpkg", args: args, env: aptEnv(), stream: true, keep: true}); err != nil {
+			return err
+		}
+	}
+	// What fails to be configured may well be what is removed next.
+	_, _ = e.call(ctx, call{name: "dpkg", args: []string{"--force-confdef", "--force-confold", "--configure", "-a"}, env: aptEnv(), stream: true, keep: true})
+	return nil
 }
 
 // stillThere sorts what is left to remove by whether its configuration was

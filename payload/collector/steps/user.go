@@ -53,10 +53,13 @@ func doUser(ctx context.Context, env *Env, s *wire.Step) Result {
 	if u.unknownConnection {
 		env.Note("warn", "the key of this connection is not known; "+s.User.Name+" gets the other keys only")
 	}
+	if r.Status != wire.OK && r.Status != wire.Changed {
+		return r // an account that was made all the same is found pending by the next run
+	}
 	if u.newborn {
 		r.Created = "user " + s.User.Name
 	}
-	if r.Status != wire.OK && r.Status != wire.Changed || s.User.Password == "" {
+	if s.User.Password == "" {
 		return r
 	}
 	field, err := env.shadow(s.User.Name)
