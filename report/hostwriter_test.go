@@ -343,3 +343,36 @@ func TestTailFileKeepsWhatIsRight(t *testing.T) {
 		t.Errorf("%q, %v", m.files["f"], err)
 	}
 }
+
+// Whatever lies in events.jsonl: it is either refused and left alone, or opening
+// it a second time finds everything as the first time left it.
+func FuzzRebuild(f *testing.F) {
+	lines := journal(f, "web2.jsonl")
+	f.Add(slices.Concat(lines[0].raw, []byte("\n"), lines[1].raw, []byte("\n{\"n\":3")))
+	f.Add([]byte("{\"n\":1,\"k\":\"out\",\"t\":1,\"out\":{\"stream\":\"stderr\",\"text\":\"=a\\u001b[1m\\r\\nb\"}}\n\x00\x00"))
+	f.Add([]byte("{}\n"))
+	f.Fuzz(func(t *testing.T, in []byte) {
+		m := newMemory()
+		m.files[eventsFile] = slices.Clone(in)
+		w, err := newHostWriter("d", NewHostRecord(testRun, "web1", Limits{}), m.open)
+		if err != nil {
+			if !bytes.Equal(m.files[eventsFile], in) {
+				t.Fatalf("%v, and the file was changed", err)
+			}
+			return
+		}
+		once := map[string]string{}
+		for name, b := range m.files {
+			once[name] = string(b)
+		}
+		again := openMemory(t, m)
+		for name, b := range m.files {
+			if once[name] != string(b) {
+				t.Fatalf("%s: %q, then %q", name, once[name], b)
+			}
+		}
+		if w.Cursor() != again.Cursor() {
+			t.Fatalf("%v, then %v", w.Cursor(), again.Cursor())
+		}
+	})
+}

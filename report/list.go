@@ -58,7 +58,7 @@ func (s Store) entry(root *os.Root, id string) Entry {
 	own, err := root.OpenRoot(id)
 	if err == nil {
 		defer own.Close()
-		e.Run, err = readRun(own, filepath.Join(s.runs(), id), id)
+		e.Run, err = readRun(own, id, id)
 	}
 	busy := err == nil && isLocked(own)
 	switch {

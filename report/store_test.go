@@ -235,7 +235,9 @@ func TestListNamesEveryState(t *testing.T) {
 	s := Store{Dir: t.TempDir()}
 	id := func(n int) string { return fmt.Sprintf("20261123-10150%d-aaaa", n) }
 	exit := 0
-	done := func(r *Run) { r.Finished, r.Status, r.Outcome, r.ExitCode = r.Started.Add(time.Second), wire.OK, Done, &exit }
+	done := func(r *Run) {
+		r.Finished, r.Status, r.Outcome, r.ExitCode = r.Started.Add(time.Second), wire.OK, Done, &exit
+	}
 	running := create(t, s, Run{ID: id(5), Verb: "provision", Hosts: []HostRun{{Host: "a"}, {Host: "b"}, {Host: "c"}, {Host: "d"}}})
 	defer running.Close()
 	for n, change := range map[int]func(*Run){4: done, 3: func(r *Run) { r.Detached = true }, 2: func(*Run) {}, 1: func(*Run) {}, 0: func(*Run) {}} {

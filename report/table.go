@@ -42,15 +42,15 @@ func (p *page) head(format string, args ...any) {
 	p.line("%s", p.paint(bold, fit(fmt.Sprintf(format, args...), p.width)))
 }
 
-// wrapped writes text behind lead, broken at blanks; further lines stand below
-// the first one's text.
+// wrapped writes text behind lead, broken at blanks, and within words that are
+// longer than a line; further lines stand below the first one's text.
 func (p *page) wrapped(lead, text string) {
 	indent := uniseg.StringWidth(Clean(lead)) // without its colours
 	room := max(20, p.width-indent)
 	line := ""
 	flush := func() {
 		if line != "" {
-			p.line("%s%s", lead, fit(line, room))
+			p.line("%s%s", lead, line)
 		}
 		lead = strings.Repeat(" ", indent)
 	}
@@ -62,7 +62,12 @@ func (p *page) wrapped(lead, text string) {
 		if line != "" {
 			line += " "
 		}
-		line += word
+		for line += word; uniseg.StringWidth(line) > room; {
+			rest := line[cut(line, room):]
+			line = line[:len(line)-len(rest)]
+			flush()
+			line = rest
+		}
 	}
 	flush()
 }
@@ -143,7 +148,7 @@ func (p *page) row(columns []column, width []int, row []cell) {
 			b.WriteByte(' ')
 		}
 		text := fit(row[i].text, width[i])
-		pad := strings.Repeat(" ", width[i]-uniseg.StringWidth(text))
+		pad := strings.Repeat(" ", max(0, width[i]-uniseg.StringWidth(text)))
 		if c.right {
 			b.WriteString(pad)
 			pad = ""
@@ -158,19 +163,25 @@ func fit(text string, width int) string {
 	if uniseg.StringWidth(text) <= width {
 		return text
 	}
-	if width < 3 {
-		return strings.Repeat(".", max(0, width))
+	if width >= 3 {
+		if short := text[:cut(text, width-2)] + ".."; uniseg.StringWidth(short) <= width {
+			return short
+		}
 	}
-	used, cut := 0, 0
-	state, rest := -1, text
-	for rest != "" {
+	return strings.Repeat(".", max(0, min(2, width)))
+}
+
+// cut is how many bytes of text fit into a width; at least one character.
+func cut(text string, width int) int {
+	used, n, state := 0, 0, -1
+	for rest := text; rest != ""; {
 		var cluster string
 		var w int
 		cluster, rest, w, state = uniseg.FirstGraphemeClusterInString(rest, state)
-		if used+w > width-2 {
+		if used+w > width && n > 0 {
 			break
 		}
-		used, cut = used+w, cut+len(cluster)
+		used, n = used+w, n+len(cluster)
 	}
-	return text[:cut] + ".."
+	return n
 }

@@ -66,12 +66,23 @@ func TestTextCell(t *testing.T) {
 	}
 }
 
+func TestWrapped(t *testing.T) {
+	var b bytes.Buffer
+	p := TextOptions{Width: 50, Color: true}.page(&b)
+	p.wrapped(p.paint(red, "[ERR]")+" ", "one two "+strings.Repeat("x", 60)+" three "+strings.Repeat("three ", 10))
+	want := "\x1b[31m[ERR]\x1b[0m one two\n      " + strings.Repeat("x", 44) + "\n      " + strings.Repeat("x", 16) +
+		" three three three three\n      three three three three three three three\n"
+	if b.String() != want {
+		t.Errorf("%s\nwant\n%s", b.String(), want)
+	}
+}
+
 func TestFit(t *testing.T) {
 	for _, c := range []struct {
 		in    string
 		width int
 		want  string
-	}{{"abc", 3, "abc"}, {"abcd", 3, "a.."}, {"abcd", 2, ".."}, {"abcd", 0, ""}, {"日本語です", 6, "日本.."}, {"日本語です", 7, "日本.."}, {"日本語", 6, "日本語"}} {
+	}{{"abc", 3, "abc"}, {"abcd", 3, "a.."}, {"abcd", 2, ".."}, {"abcd", 0, ""}, {"日本語です", 6, "日本.."}, {"日", 1, "."}, {"日本語", 3, ".."}, {"日本語です", 7, "日本.."}, {"日本語", 6, "日本語"}} {
 		if got := fit(c.in, c.width); got != c.want {
 			t.Errorf("fit(%q, %d) = %q, want %q", c.in, c.width, got, c.want)
 		}

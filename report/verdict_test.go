@@ -24,7 +24,9 @@ func TestJudgeHost(t *testing.T) {
 	over := Run{ID: testRun, Finished: time.Unix(1, 0)}
 	left := Run{ID: testRun, Finished: time.Unix(1, 0), Interrupted: "SIGINT"}
 	detached := Run{ID: testRun, Finished: time.Unix(1, 0), Detached: true}
-	failed := func(stage string) *HostRecord { return ending(wire.End{Status: wire.Failed, Stage: stage, Reason: "why"}) }
+	failed := func(stage string) *HostRecord {
+		return ending(wire.End{Status: wire.Failed, Stage: stage, Reason: "why"})
+	}
 	saw := func(kind Outcome) HostRun {
 		return HostRun{Host: "h", Error: &HostError{Kind: kind, Stage: "dial", Message: "h: dial failed"}}
 	}
