@@ -138,8 +138,11 @@ func (s *Session) sftp(ctx context.Context, c *conn, data []byte) (folder string
 	defer ch.Close()
 	stop := context.AfterFunc(ctx, func() { c.abort(context.Cause(ctx)) })
 	defer stop()
-	cl, err := sftp.NewClientPipe(ch, ch, sftp.UseConcurrentWrites(true))
-	if err != nil {
+	var cl *sftp.Client
+	if err := c.within(ctx, c.d.lim.channel, "the host's SFTP server to answer", func() (err error) {
+		cl, err = sftp.NewClientPipe(ch, ch, sftp.UseConcurrentWrites(true))
+		return err
+	}); err != nil {
 		return "", err
 	}
 	defer cl.Close()

@@ -158,20 +158,13 @@ func (p *process) close() {
 // wait gives the command's exit status after its output has ended. The error
 // is errLost when the line broke before the host could say it.
 func (p *process) wait() (rc int, err error) {
-	select {
-	case <-p.done:
-	case <-p.c.done:
-		<-p.done
-	}
+	<-p.done
 	if p.ended {
 		return p.rc, nil
 	}
 	// Either the line broke, or the server said nothing of the command's end.
-	if p.c.alive() {
-		p.c.client.SendRequest("keepalive@openssh.com", true, nil)
-	}
-	if !p.c.alive() {
-		return -1, p.c.broken(nil)
+	if _, _, err := p.c.client.SendRequest("keepalive@openssh.com", true, nil); err != nil || !p.c.alive() {
+		return -1, p.c.broken(err)
 	}
 	return -1, errors.New("the command ended without an exit status")
 }

@@ -99,11 +99,11 @@ func (t *turn) following() bool {
 // was reached before cannot be reached for the moment. A host that was good for
 // a connection but then never answered is not asked again.
 func (s *Session) worthwhile(t *turn, err error) bool {
-	if errors.As(err, new(*stageLimit)) && !t.began && t.reached {
-		return false
+	if isLost(err) {
+		return t.began || !errors.As(err, new(*stageLimit))
 	}
 	var e *Error
-	return isLost(err) || t.reached && errors.As(err, &e) && e.Kind == Unreachable
+	return t.reached && errors.As(err, &e) && e.Kind == Unreachable
 }
 
 func (s *Session) abandoned(run string, err error) *Error {
