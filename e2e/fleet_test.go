@@ -27,11 +27,33 @@ type Fleet struct {
 // NewLab returns n running hosts with their lines whole. They may carry what earlier tests left on their disks.
 func NewLab(t *testing.T, n int) *Fleet {
 	t.Helper()
+	return fleet(t, n, shared.clean)
+}
+
+// FreshLab is NewLab with fresh disks, as a provider would hand the hosts over.
+func FreshLab(t *testing.T, n int) *Fleet {
+	t.Helper()
+	return fleet(t, n, func(t *testing.T, h *lab.Host) {
+		shared.spoil(h) // whatever the test does to it, nobody else will see it
+		try(t, h.Reset(t.Context()))
+	})
+}
+
+func fleet(t *testing.T, n int, ready func(*testing.T, *lab.Host)) *Fleet {
+	t.Helper()
 	hosts := shared.take(t, n)
-	t.Cleanup(func() { shared.giveBack(hosts) })
+	t.Cleanup(func() {
+		for _, h := range hosts {
+			if t.Failed() {
+				shared.spoil(h)
+			}
+			// sshd remembers who broke off or failed to log in, and would make the next test pay.
+			_, _ = h.Exec(context.Background(), "systemctl restart ssh")
+		}
+		shared.giveBack(hosts)
+	})
 	for _, h := range hosts {
-		try(t, h.Start(t.Context()))
-		try(t, h.Restore(t.Context()))
+		ready(t, h)
 	}
 	dir := t.TempDir()
 	try(t, shared.lab.Describe(dir, hosts))
@@ -39,16 +61,6 @@ func NewLab(t *testing.T, n int) *Fleet {
 		Lab: shared.lab, Hosts: hosts, Identity: shared.lab.Identity(),
 		Inventory: filepath.Join(dir, "inventory.yaml"), KnownHosts: filepath.Join(dir, "known_hosts"),
 	}
-}
-
-// FreshLab is NewLab with fresh disks, as a provider would hand the hosts over.
-func FreshLab(t *testing.T, n int) *Fleet {
-	t.Helper()
-	f := NewLab(t, n)
-	for _, h := range f.Hosts {
-		try(t, h.Reset(t.Context()))
-	}
-	return f
 }
 
 // FreshHost is a single host with a fresh disk.
@@ -72,6 +84,27 @@ type pool struct {
 	lab  *lab.Lab
 	dir  string
 	busy map[string]bool
+	foul map[string]bool // hosts that must not be used again as they are
+}
+
+func (p *pool) spoil(h *lab.Host) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.foul[h.Name] = true
+}
+
+// clean makes a host ready for a test that does not mind what other such tests have left.
+func (p *pool) clean(t *testing.T, h *lab.Host) {
+	t.Helper()
+	p.mu.Lock()
+	foul := p.foul[h.Name]
+	delete(p.foul, h.Name)
+	p.mu.Unlock()
+	if foul {
+		try(t, h.Reset(t.Context()))
+	}
+	try(t, h.Restore(t.Context()))
+	try(t, h.Start(t.Context()))
 }
 
 func (p *pool) take(t *testing.T, n int) []*lab.Host {
@@ -81,7 +114,7 @@ func (p *pool) take(t *testing.T, n int) []*lab.Host {
 	if p.dir == "" {
 		dir, err := os.MkdirTemp("", "vpsctl-e2e-")
 		try(t, err)
-		p.dir, p.busy = dir, make(map[string]bool)
+		p.dir, p.busy, p.foul = dir, make(map[string]bool), make(map[string]bool)
 	}
 	try(t, p.grow(t.Context(), n-len(p.free())))
 	hosts := p.free()[:n]

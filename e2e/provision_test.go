@@ -80,6 +80,18 @@ func TestFirstProvision(t *testing.T) {
 	if got := on(t, h, "passwd -S devuser | cut -d' ' -f2"); got != "P" {
 		t.Errorf("a later run has touched the developer's own password: %s", got)
 	}
+	verificationFails(t, v, h)
+}
+
+// verificationFails: a host that no longer holds what was promised, by something no phase looks after, is told so.
+func verificationFails(t *testing.T, v *tool, h *lab.Host) {
+	t.Helper()
+	on(t, h, "printf 'devuser ALL=(ALL:ALL) PASSWD: ALL\\n' > /etc/sudoers.d/99-site; chmod 440 /etc/sudoers.d/99-site")
+	r := v.run(4, "provision", "--sample-interval", "0", "-o", "json")
+	if d := r.doc(t).Hosts[0]; d.ExitCode != 4 || d.Error == nil || d.Error.Stage != "verification" || d.Error.Hint == "" {
+		t.Errorf("verification: %+v %+v", d, d.Error)
+	}
+	wants(t, "the report", v.run(0, "report").out, "sudo-access")
 }
 
 // watchProcesses samples every command line and environment of the host while p runs.
@@ -199,7 +211,7 @@ func thePassword(t *testing.T, v *tool, h *lab.Host) string {
 	}
 	// Is it really the one that was set? The password comes on stdin, or it would be in an argv.
 	try(t, os.WriteFile(filepath.Join(h.Root(), "root", ".pw"), []byte(cred.Password), 0o600))
-	if got := on(t, h, `perl -e 'open F,"/root/.pw"; $p=<F>; $h=(getspnam("devuser"))[1]; print crypt($p,$h) eq $h ? "same" : "other"'; rm /root/.pw`); got != "same" {
+	if got := on(t, h, `perl -e 'open F,"/root/.pw"; $p=<F>; open S,"/etc/shadow"; while (<S>) { $h=$1 if /^devuser:([^:]+):/ } print crypt($p,$h) eq $h ? "same" : "other"'; rm /root/.pw`); got != "same" {
 		t.Errorf("the password that waits is not the one on the host: %s", got)
 	}
 	return cred.Password
@@ -327,16 +339,17 @@ func passwordLine(text string) string {
 	return line
 }
 
-// TestVerificationFails: a host that does not hold what was promised is told so, with exit 4 and what to type.
-func TestVerificationFails(t *testing.T) {
+// TestVerificationAlone asks only for what phases of the plan have promised: here for nothing, and changes nothing.
+func TestVerificationAlone(t *testing.T) {
 	t.Parallel()
 	f := FreshLab(t, 1)
-	h := f.Hosts[0]
 	v := newTool(t, f)
-	// The verification alone: nothing of what it asks for was done; what no phase of the plan promised is skipped.
+	before := on(t, f.Hosts[0], fingerprint)
 	r := v.provision(0, "verification", "-o", "json")
-	if d := r.doc(t).Hosts[0]; d.Changed != 0 {
-		t.Errorf("verification alone: %+v", d)
+	if d := r.doc(t).Hosts[0]; d.Changed != 0 || d.Failed != 0 || len(d.Phases) != 1 {
+		t.Errorf("got %+v", d)
 	}
-	_ = h
+	if after := on(t, f.Hosts[0], fingerprint); after != before {
+		t.Errorf("it has changed the host: %s", firstDifference(after, before))
+	}
 }

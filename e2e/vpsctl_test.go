@@ -108,6 +108,9 @@ func (v *tool) run(code int, args ...string) result {
 	return v.start(args...).wait(code)
 }
 
+// says is all that was said, on both streams.
+func (r result) says() string { return r.out + r.err }
+
 // provision is run for the one phase that a scenario is about.
 func (v *tool) provision(code int, phase string, args ...string) result {
 	v.t.Helper()
@@ -214,6 +217,12 @@ func tail(s string) string {
 func (p *proc) signal(sig syscall.Signal) {
 	p.v.t.Helper()
 	try(p.v.t, p.cmd.Process.Signal(sig))
+}
+
+// kill ends vpsctl as a crash would.
+func (p *proc) kill() {
+	_ = p.cmd.Process.Kill()
+	<-p.done
 }
 
 // sees waits until vpsctl has said that, on either stream.
@@ -327,6 +336,21 @@ func until(t *testing.T, what string, holds func() bool) {
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
+}
+
+// makes waits until the run has made a file in the host.
+func (p *proc) makes(h *lab.Host, path string) {
+	t := p.v.t
+	t.Helper()
+	until(t, path+" on "+h.Name, func() bool {
+		if _, err := h.Exec(t.Context(), "test -e "+path); err == nil {
+			return true
+		}
+		if p.over() {
+			t.Fatalf("vpsctl %s: over before there was %s\n%s", strings.Join(p.args, " "), path, p.talk())
+		}
+		return false
+	})
 }
 
 // exists waits for a file in the host.
