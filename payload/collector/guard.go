@@ -274,7 +274,12 @@ func (r *runner) again() {
 			return
 		}
 		p := &phaseRun{runner: r, ph: t.phase, end: wire.PhaseEnd{Status: wire.OK}, usage: &usage{births: r.births, now: r.now, leaders: map[int]bool{}}}
+		if err := p.unpack(); err != nil { // the phase's files went when it ended
+			p.note(t.phase.ID, "", "warn", "unpack the phase's files once more: "+err.Error())
+			continue
+		}
 		p.count(t.step, p.step(r.ctx, t.step))
+		p.pack()
 		if p.end.Status == wire.Changed || p.end.Status == wire.Failed {
 			r.setStatus(t.phase.ID, p.end.Status)
 		}

@@ -63,9 +63,7 @@ func (r *runner) phase(ph *wire.Phase) wire.Status {
 	r.leave(p)
 	p.cost(in, out)
 	p.usage.cgroup.remove()
-	if p.dir != "" {
-		_ = os.RemoveAll(p.dir)
-	}
+	p.pack()
 	r.event(&wire.Event{Kind: wire.KindPhaseEnd, Phase: ph.ID, PhaseEnd: &p.end})
 	return p.end.Status
 }
@@ -271,6 +269,13 @@ func (r *runner) allUsage(also ...*usage) []*usage {
 		}
 	}
 	return also
+}
+
+// pack takes the phase's files away again.
+func (p *phaseRun) pack() {
+	if p.dir != "" {
+		_ = os.RemoveAll(p.dir)
+	}
 }
 
 // unpack lays the phase's siblings into memory, readable by the users its steps
