@@ -12,7 +12,6 @@ import (
 	"strconv"
 	"strings"
 
-	"al.essio.dev/pkg/shellescape"
 	"golang.org/x/sys/unix"
 
 	"github.com/vpsctl/vpsctl/payload/wire"
@@ -342,7 +341,7 @@ func (p *place) drop(t staged) error {
 
 // validate asks the step's command about the staged file, as whoever wrote it.
 func (e *Env) validate(ctx context.Context, command string, t staged) error {
-	s := e.phaseScript(strings.ReplaceAll(command, "%s", shellescape.Quote(t.path)), "")
+	s := e.phaseScript(strings.ReplaceAll(command, "%s", quote(t.path)), "")
 	s.id = &t.id
 	got, err := e.script(ctx, s)
 	if err != nil {
@@ -353,3 +352,6 @@ func (e *Env) validate(ctx context.Context, command string, t staged) error {
 	}
 	return nil
 }
+
+// quote makes one word of s for a POSIX shell.
+func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }

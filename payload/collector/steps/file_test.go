@@ -155,7 +155,8 @@ func TestFoldersOnTheWay(t *testing.T) {
 
 func TestValidate(t *testing.T) {
 	r := newRig(t)
-	f := wire.File{Path: r.path("f"), Content: []byte("good\n"), Validate: "grep -q good %s"}
+	r.file("it's; a $(dir)/x", "")
+	f := wire.File{Path: r.path("it's; a $(dir)/f"), Content: []byte("good\n"), Validate: "grep -q good %s"}
 	r.do(fileStep(f), wire.Changed)
 	f.Content = []byte("bad\n")
 	f.Validate = "grep good %s || { echo line 1 is wrong >&2; exit 4; }"
@@ -164,7 +165,7 @@ func TestValidate(t *testing.T) {
 	if got.RC == nil || *got.RC != 4 || state(t, f.Path) != "file -rw-r--r-- good\n" {
 		t.Errorf("%+v, file is %s", got, state(t, f.Path))
 	}
-	if left, _ := filepath.Glob(r.path(".vpsctl-*")); len(left) > 0 {
+	if left, _ := filepath.Glob(r.path("it's; a $(dir)/.vpsctl-*")); len(left) > 0 {
 		t.Errorf("left behind: %v", left)
 	}
 }

@@ -39,7 +39,7 @@ func doPackages(ctx context.Context, env *Env, want *wire.Packages) Result {
 
 func (p *packages) differs(ctx context.Context) (string, error) {
 	for _, name := range p.want.Names {
-		if !packageName.MatchString(name) {
+		if !isPackage(name) {
 			return "", failf("a plain name such as vim or libc6:i386; versions and patterns are not read", "%q cannot be a package's name", name)
 		}
 	}

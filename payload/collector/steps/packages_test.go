@@ -221,7 +221,7 @@ func TestPackageNames(t *testing.T) {
 		r.has("cannot be a package's name", r.do(pkgs(bad), wire.Failed).Reason)
 	}
 	for _, good := range []string{"g++", "libc6:i386", "python3.13", "0ad", "libstdc++6"} {
-		if !packageName.MatchString(good) {
+		if !isPackage(good) {
 			t.Errorf("%s is refused", good)
 		}
 	}
@@ -355,5 +355,19 @@ func TestStoppedWhileWaiting(t *testing.T) {
 	got := Do(ctx, r.Env, &s)
 	if got.Status != wire.Cancelled || !strings.Contains(got.Reason, "daily_lock") || len(r.undos) != 0 {
 		t.Errorf("%+v", got)
+	}
+}
+
+func TestNames(t *testing.T) {
+	for name, want := range map[string]bool{"dev": true, "a": true, "dev-1_x": true, strings.Repeat("a", 32): true,
+		"": false, "1a": false, "a b": false, "a\nb": false, "aÄb": false, "a:b": false, "_a": false} {
+		if isName(name) != want {
+			t.Errorf("%q: %v", name, !want)
+		}
+	}
+	for _, bad := range []string{"a*b", "vim:", "vim:a:b", "a\nb", "aäb", "+ab", "ab."} {
+		if isPackage(bad) {
+			t.Errorf("%q is a package", bad)
+		}
 	}
 }

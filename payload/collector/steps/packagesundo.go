@@ -72,7 +72,7 @@ func (e *Env) clearWreck(ctx context.Context, before debs, names []string) error
 		return err
 	}
 	wreck := slices.DeleteFunc(slices.Clone(names), func(n string) bool {
-		return !packageName.MatchString(n) || before[n].present() || !now[n].halfUnpacked()
+		return !isPackage(n) || before[n].present() || !now[n].halfUnpacked()
 	})
 	if len(wreck) > 0 {
 		args := append([]string{"--force-remove-reinstreq", "--force-depends", "--purge", "--"}, wreck...)
@@ -95,7 +95,7 @@ func (e *Env) stillThere(ctx context.Context, before debs, names []string) (purg
 	for _, name := range names {
 		had := before[name]
 		switch {
-		case !packageName.MatchString(name) || had.present():
+		case !isPackage(name) || had.present():
 		case had.status == "" && now[name].status != "":
 			purge = append(purge, name)
 		case now[name].present():

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"os"
 	"path"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -23,7 +22,10 @@ import (
 // whose password is still to be set. No password matches it.
 const pendingPassword = "!vpsctl"
 
-var userName = regexp.MustCompile(`^[a-z][a-z0-9_-]{0,31}$`)
+// isName tells whether users and groups may be called so.
+func isName(s string) bool {
+	return s != "" && len(s) <= 32 && s[0] >= 'a' && s[0] <= 'z' && only(s, "abcdefghijklmnopqrstuvwxyz0123456789_-")
+}
 
 // firstUID is where accounts of people begin; below are the system's.
 const firstUID = 1000
@@ -104,7 +106,7 @@ func (e *Env) shadow(name string) (string, error) {
 }
 
 func (u *user) differs(context.Context) (string, error) {
-	if !userName.MatchString(u.want.Name) {
+	if !isName(u.want.Name) {
 		return "", failf("a-z first, then a-z 0-9 _ -, at most 32", "%q cannot be a user's name", u.want.Name)
 	}
 	if !u.env.Root {
@@ -133,7 +135,7 @@ func (u *user) list(groups []group) ([]string, error) {
 		named = append([]string{u.want.Group}, named...)
 	}
 	for _, name := range named {
-		if !userName.MatchString(name) {
+		if !isName(name) {
 			return nil, failf("", "%q cannot be a group's name", name)
 		}
 		if findGroup(groups, name) == nil && !slices.Contains(u.madeGroups, name) {
