@@ -157,11 +157,7 @@ func (g phaseCgroup) read(file string) string {
 	} else {
 		return ""
 	}
-	b, err := os.ReadFile(filepath.Join(dir, file))
-	if err != nil {
-		return ""
-	}
-	return string(b)
+	return readSmall(filepath.Join(dir, file))
 }
 
 func number(s string) int64 {

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/vpsctl/vpsctl/payload/collector/steps"
@@ -131,9 +132,18 @@ func revertVerb(p place, run, token string) error {
 	if !isHex(token, 32) {
 		return fail(exitUsage, "%q is not a guard's token", token)
 	}
+	if err := putBackLate(p, d, token); err != nil {
+		return fail(exitRefused, "revert in run %s: %w", run, err)
+	}
+	return nil
+}
+
+// putBackLate undoes a change that nobody has confirmed, where no runner is
+// left to do it.
+func putBackLate(p place, d runDir, token string) error {
 	first, err := d.decide(token, "reverting")
 	if err != nil {
-		return fail(exitRefused, "revert in run %s: %w", run, err)
+		return err
 	}
 	// A revert that a reboot cut short is begun again; undoing twice is harmless.
 	if !first && (!fileExists(d.guard(token, "reverting")) || runs(d)) {
@@ -141,15 +151,36 @@ func revertVerb(p place, run, token string) error {
 	}
 	g, err := loadGuard(d, token)
 	if err != nil {
-		return fail(exitRefused, "revert in run %s: %w", run, err)
+		return err
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), handlerTime)
 	defer cancel()
 	if err := g.putBack(ctx, plainEnv(p, d)); err != nil {
-		return fail(exitRefused, "revert in run %s: %w", run, err)
+		return err
 	}
 	err = os.Rename(d.guard(token, "reverting"), d.guard(token, "reverted"))
 	return errors.Join(err, disarmTimer(token))
+}
+
+// settleGuards puts back what runs that died have left unconfirmed: their
+// timers would go off in the middle of this run, and undo what it has found.
+func (r *runner) settleGuards() {
+	for _, d := range listRuns(r.place) {
+		if d.id() == r.plan.RunID || runs(d) {
+			continue
+		}
+		for _, state := range []string{"pending", "reverting"} {
+			names, _ := filepath.Glob(d.guard("*", state)) // the pattern is right
+			for _, name := range names {
+				token := strings.TrimSuffix(filepath.Base(name), "."+state)
+				text := "put back what run " + d.id() + " left unconfirmed"
+				if err := putBackLate(r.place, d, token); err != nil {
+					text += " failed: " + err.Error()
+				}
+				r.note("", "", "warn", text)
+			}
+		}
+	}
 }
 
 // plainEnv is what undoing may use when there is no runner.

@@ -4,7 +4,6 @@ package main
 
 import (
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -20,9 +19,13 @@ func adoptOrphans() error { return unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0,
 // the phase whose group they were in, else for the only phase there is.
 // Processes that a step's own Wait is for are left to it.
 func reapOrphans(b *births, phases []*usage) {
+	var ended unix.Siginfo
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for _, pid := range children(os.Getpid()) {
+	if unix.Waitid(unix.P_ALL, 0, &ended, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil) != nil || ended.Signo == 0 {
+		return // nobody has
+	}
+	for _, pid := range children() {
 		state, group := processState(pid)
 		if state != "Z" || waitedFor(phases, pid) {
 			continue
@@ -61,42 +64,59 @@ func (u *usage) hasLed(group int) bool {
 
 // processState reads state and process group of a process.
 func processState(pid int) (state string, group int) {
-	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
-	if err != nil {
-		return "", 0
-	}
+	stat := readSmall("/proc/" + strconv.Itoa(pid) + "/stat")
 	// The name before may hold blanks and brackets.
-	f := strings.Fields(string(b[strings.LastIndexByte(string(b), ')')+1:]))
+	f := strings.Fields(stat[strings.LastIndexByte(stat, ')')+1:])
 	if len(f) < 3 {
 		return "", 0
 	}
 	return f[0], int(number(f[2]))
 }
 
-// children lists the children of all threads of a process.
-func children(pid int) []int {
-	files, err := filepath.Glob("/proc/" + strconv.Itoa(pid) + "/task/*/children")
+// children lists the children of all threads of this process.
+func children() []int {
+	threads, err := os.ReadDir("/proc/self/task")
 	if err != nil {
 		return nil
 	}
 	var pids []int
-	for _, name := range files {
-		b, err := os.ReadFile(name)
-		if err != nil {
-			continue
-		}
-		for f := range strings.FieldsSeq(string(b)) {
-			pids = append(pids, int(number(f)))
-		}
+	for _, t := range threads {
+		pids = append(pids, forkedBy("self", t.Name())...)
 	}
 	return pids
 }
 
-// descend appends pid and all its descendants.
+// forkedBy lists the children of one thread.
+func forkedBy(pid, tid string) (pids []int) {
+	for f := range strings.FieldsSeq(readSmall("/proc/" + pid + "/task/" + tid + "/children")) {
+		pids = append(pids, int(number(f)))
+	}
+	return pids
+}
+
+// descend appends pid and its descendants. Only the first thread of each
+// process is asked: this is done every second, and shells have one.
 func descend(pids []int, pid int) []int {
 	pids = append(pids, pid)
-	for _, child := range children(pid) {
+	p := strconv.Itoa(pid)
+	for _, child := range forkedBy(p, p) {
 		pids = descend(pids, child)
 	}
 	return pids
+}
+
+// readSmall reads a file of /proc or of a cgroup in the fewest system calls;
+// "" when it cannot be read, the first 4 KiB of a longer one.
+func readSmall(path string) string {
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return ""
+	}
+	var buf [4096]byte
+	n, err := unix.Read(fd, buf[:])
+	unix.Close(fd)
+	if err != nil {
+		return ""
+	}
+	return string(buf[:n])
 }

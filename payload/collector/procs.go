@@ -181,8 +181,7 @@ func (u *usage) sample() {
 	}
 	var sum int64
 	for _, pid := range pids {
-		b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/statm")
-		if f := strings.Fields(string(b)); err == nil && len(f) > 1 {
+		if f := strings.Fields(readSmall("/proc/" + strconv.Itoa(pid) + "/statm")); len(f) > 1 {
 			sum += max(0, number(f[1])) * int64(os.Getpagesize())
 		}
 	}

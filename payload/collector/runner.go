@@ -93,6 +93,9 @@ func (r *runner) run(wall time.Time) error {
 	if err := adoptOrphans(); err != nil {
 		r.note("", "", "warn", "processes that outlive their parents are not counted: "+err.Error())
 	}
+	if r.plan.Exclusive {
+		r.settleGuards()
+	}
 	prune(r.place, r.plan.Keep, r.plan.RunID)
 	sampling := r.startSampling()
 	end := r.requires()
