@@ -356,10 +356,14 @@ func TestPrune(t *testing.T) {
 		}
 		closed(t, busy)
 	}
-	if _, err := (Store{Dir: t.TempDir()}).Prune(now, Keep{}); err == nil {
+}
+
+func TestPruneOfNothing(t *testing.T) {
+	s := Store{Dir: t.TempDir()}
+	if _, err := s.Prune(time.Now(), Keep{}); err == nil {
 		t.Error("pruned without being told what to keep")
 	}
-	if gone, err := (Store{Dir: t.TempDir()}).Prune(now, Keep{Runs: 1}); gone != nil || err != nil {
+	if gone, err := s.Prune(time.Now(), Keep{Runs: 1}); gone != nil || err != nil {
 		t.Errorf("nothing to prune: %v, %v", gone, err)
 	}
 }

@@ -20,7 +20,16 @@ func refusedBy(stage string) *HostRecord {
 	return r
 }
 
-func TestJudgeHost(t *testing.T) {
+type judged struct {
+	name    string
+	run     Run
+	h       HostRun
+	rec     *HostRecord
+	status  wire.Status
+	outcome Outcome
+}
+
+func hostsToJudge(t *testing.T) []judged {
 	over := Run{ID: testRun, Finished: time.Unix(1, 0)}
 	left := Run{ID: testRun, Finished: time.Unix(1, 0), Interrupted: "SIGINT"}
 	detached := Run{ID: testRun, Finished: time.Unix(1, 0), Detached: true}
@@ -31,14 +40,7 @@ func TestJudgeHost(t *testing.T) {
 		return HostRun{Host: "h", Error: &HostError{Kind: kind, Stage: "dial", Message: "h: dial failed"}}
 	}
 	half := foldAll("h", journal(t, "web2.jsonl")[:4])
-	for _, c := range []struct {
-		name    string
-		run     Run
-		h       HostRun
-		rec     *HostRecord
-		status  wire.Status
-		outcome Outcome
-	}{
+	return []judged{
 		{"ok", over, HostRun{}, ending(wire.End{Status: wire.OK}), wire.OK, Done},
 		{"changed", over, HostRun{}, ending(wire.End{Status: wire.Changed}), wire.Changed, Done},
 		{"requires", over, HostRun{}, failed("requires"), wire.Failed, PreflightFailed},
@@ -68,7 +70,11 @@ func TestJudgeHost(t *testing.T) {
 		{"detached", detached, HostRun{}, half, "", Running},
 		{"going on", Run{}, HostRun{}, half, "", Running},
 		{"no end, no reason", over, HostRun{}, half, wire.Failed, LocalFault},
-	} {
+	}
+}
+
+func TestJudgeHost(t *testing.T) {
+	for _, c := range hostsToJudge(t) {
 		got := JudgeHost(&c.run, &c.h, c.rec)
 		if got.Status != c.status || got.Outcome != c.outcome || got.Text == "" {
 			t.Errorf("%s: %+v, want %s %s", c.name, got, c.status, c.outcome)
