@@ -187,7 +187,7 @@ func TestValuesOfVars(t *testing.T) {
 		{"apt_max_parallel", 16, true}, {"apt_max_parallel", 17, false}, {"apt_max_parallel", "3", false},
 		{"download_timeout", 600, true}, {"download_timeout", 9, false},
 		{"root_login", "prohibit-password", true}, {"root_login", "yes", false}, {"must_change", false, true}, {"must_change", "false", false},
-		{"alert_memory_mb", -1, false}, {"alert_cpu_pct", 101, false},
+		{"alert_memory_mb", -1, true}, {"alert_memory_mb", 0, false}, {"alert_cpu_pct", 101, false},
 	} {
 		v, ok := tuning(test.name)
 		if !ok {

@@ -139,7 +139,8 @@ func (b *builder) order(chosen []*phase) []*phase {
 	return list
 }
 
-// checkVars warns of variables that no phase knows.
+// checkVars warns of variables that no phase knows, and judges the values of
+// vpsctl's own, which need no phase.
 func (b *builder) checkVars() {
 	var known []string
 	for _, v := range Vars() {
@@ -155,6 +156,10 @@ func (b *builder) checkVars() {
 			b.problems.addf(hint, "%s", forHost(b.request.Host, "variable: %s", text))
 		} else if !slices.Contains(known, name) {
 			b.warn(didYouMean(name, known), "variable %q is set, but no phase declares it", name)
+		} else if own, ok := tuning(name); ok {
+			if _, err := own.fits(b.request.Vars[name]); err != nil {
+				b.problems.addf("", "%s", forHost(b.request.Host, "variable %q: %v", name, err))
+			}
 		}
 	}
 }

@@ -190,12 +190,13 @@ func TestPlanRefuses(t *testing.T) {
 		"type of a variable": {func(q *Request) {
 			q.Vars = map[string]any{"username": 7, "must_change": "yes", "download_timeout": 1.5}
 		}, "host \"alpha\": variable \"download_timeout\": 1.5 is a float, wanted an int\n" +
-			"host \"alpha\": variable \"username\": 7 is an int, wanted a string\n" +
-			"host \"alpha\": variable \"must_change\": yes is a string, wanted a bool"},
+			"host \"alpha\": variable \"must_change\": yes is a string, wanted a bool\n" +
+			"host \"alpha\": variable \"username\": 7 is an int, wanted a string"},
 		"value of a variable": {func(q *Request) {
-			q.Vars = map[string]any{"username": "www-data", "apt_mirror": "mirror.example.net", "apt_max_parallel": 0, "upgrade": "weekly"}
-		}, "host \"alpha\": variable \"apt_mirror\": \"mirror.example.net\" is no mirror: wanted http://HOST/PATH or https://HOST/PATH\n" +
+			q.Vars = map[string]any{"username": "www-data", "apt_mirror": "mirror.example.net", "apt_max_parallel": 0, "upgrade": "weekly", "alert_cpu_pct": 101}
+		}, "host \"alpha\": variable \"alert_cpu_pct\": 101 is not between 1 and 100\n" +
 			"host \"alpha\": variable \"apt_max_parallel\": 0 is not between 1 and 16\n" +
+			"host \"alpha\": variable \"apt_mirror\": \"mirror.example.net\" is no mirror: wanted http://HOST/PATH or https://HOST/PATH\n" +
 			"host \"alpha\": variable \"upgrade\": \"weekly\" is none of \"never\", \"first\" and \"always\"\n" +
 			"host \"alpha\": variable \"username\": \"www-data\" belongs to the system"},
 		"closing the door it came through": {func(q *Request) { q.Vars = map[string]any{"root_login": "no"} },

@@ -41,12 +41,12 @@ func Vars() []Var {
 			Doc: "seconds without progress after which one attempt of a download is given up"},
 		{Name: "apt_clean", Type: "bool", Default: false,
 			Doc: "remove downloaded packages from the host once they are installed"},
-		{Name: "alert_memory_mb", Type: "int", Default: 500, check: between(0, math.MaxInt32),
-			Doc: "warn below this much available memory, in MiB; 0: never"},
-		{Name: "alert_disk_mb", Type: "int", Default: 5120, check: between(0, math.MaxInt32),
-			Doc: "warn below this much space available on /, in MiB; 0: never"},
-		{Name: "alert_cpu_pct", Type: "int", Default: 95, check: between(0, 100),
-			Doc: "warn above this share of all CPUs in use, in percent; 100: never"},
+		{Name: "alert_memory_mb", Type: "int", Default: 500, check: limit(math.MaxInt32),
+			Doc: "warn below this much available memory, in MiB; -1: never"},
+		{Name: "alert_disk_mb", Type: "int", Default: 5120, check: limit(math.MaxInt32),
+			Doc: "warn below this much space available on /, in MiB; -1: never"},
+		{Name: "alert_cpu_pct", Type: "int", Default: 95, check: limit(100),
+			Doc: "warn above this share of all CPUs in use, in percent; -1: never"},
 	}
 }
 
@@ -179,11 +179,18 @@ func checkMirror(value any) error {
 func between(low, high int) func(any) error {
 	return func(value any) error {
 		if n := value.(int); n < low || n > high {
-			if high == math.MaxInt32 {
-				return fmt.Errorf("%d is less than %d", n, low)
-			}
 			return fmt.Errorf("%d is not between %d and %d", n, low, high)
 		}
 		return nil
+	}
+}
+
+// limit takes 1 to high, and -1 for none.
+func limit(high int) func(any) error {
+	return func(value any) error {
+		if value == -1 {
+			return nil
+		}
+		return between(1, high)(value)
 	}
 }
