@@ -285,3 +285,5 @@ func collect(lines *[]string) Sink {
 		return nil
 	}
 }
+
+func pemText(b *pem.Block) string { return string(pem.EncodeToMemory(b)) }

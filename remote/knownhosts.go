@@ -159,6 +159,9 @@ func (s *hostKeys) accept(addr string, key ssh.PublicKey) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if have := s.accepted[addr]; have != nil {
+		if bytes.Equal(have.Marshal(), key.Marshal()) {
+			return nil
+		}
 		return &xknownhosts.KeyError{Want: []xknownhosts.KnownKey{{Key: have, Filename: s.appendTo}}}
 	}
 	f, err := openLocked(s.appendTo)
