@@ -1,8 +1,6 @@
 package main
 
 import (
-	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -48,8 +46,10 @@ func newApp(s streams) *cli.App {
 	}
 	app := &cli.App{Name: "vpsctl", HelpName: "vpsctl", Usage: "provision, measure and watch VPSs over SSH",
 		Commands: commands, Writer: s.out, ErrWriter: s.err, HideVersion: true,
-		ExitErrHandler: func(*cli.Context, error) {}, CustomAppHelpTemplate: appHelp(),
-		Metadata: map[string]any{"streams": s}}
+		ExitErrHandler: func(*cli.Context, error) {},
+		Metadata:       map[string]any{"streams": s}}
+	app.CustomAppHelpTemplate = appHelp(commands)
+	writeHelp(commands, "vpsctl")
 	return app
 }
 
@@ -93,7 +93,7 @@ var (
 		&cli.DurationFlag{Name: "sample-interval", EnvVars: env("sample-interval"), Value: 10 * time.Second, Usage: "`DUR` between resource samples (0: none)"},
 	})
 	provisionFlags = flags(eventFlags, []cli.Flag{yesFlag,
-		&cli.BoolFlag{Name: "detach", EnvVars: env("detach"), Usage: "start the run on the hosts and leave; see `vpsctl runs attach`"},
+		&cli.BoolFlag{Name: "detach", EnvVars: env("detach"), Usage: "start the run on the hosts and leave (see runs attach)"},
 		&cli.IntFlag{Name: "max-fail", EnvVars: env("max-fail"), Usage: "start no further host once `N` hosts have failed (0: no limit)"},
 		&cli.StringFlag{Name: "serial", EnvVars: env("serial"), Usage: "`N` or P% of the hosts at a time"},
 	})
@@ -143,52 +143,4 @@ func shortStateDir() string {
 		return `%LOCALAPPDATA%\vpsctl`
 	}
 	return "$XDG_STATE_HOME/vpsctl"
-}
-
-// help is the help of a command: the library's, then examples.
-func help(examples ...string) string {
-	var b strings.Builder
-	b.WriteString("{{.HelpName}}: {{.Usage}}\n\nUsage:\n  {{.HelpName}}{{if .VisibleFlags}} [flags]{{end}}{{if .ArgsUsage}} {{.ArgsUsage}}{{end}}\n")
-	b.WriteString("{{if .Description}}\n{{.Description}}\n{{end}}\nExamples:\n")
-	for _, e := range examples {
-		fmt.Fprintf(&b, "  $ %s\n", e)
-	}
-	b.WriteString("{{if .VisibleFlags}}\nFlags:{{range .VisibleFlags}}\n  {{.}}{{end}}\n{{end}}\n")
-	b.WriteString("Exit codes: see `vpsctl --help`.\n")
-	return b.String()
-}
-
-func groupHelp(examples ...string) string {
-	var b strings.Builder
-	b.WriteString("{{.HelpName}}: {{.Usage}}\n\nCommands:{{range .VisibleCommands}}\n  {{printf \"%-12s\" .Name}}{{.Usage}}{{end}}\n\nExamples:\n")
-	for _, e := range examples {
-		fmt.Fprintf(&b, "  $ %s\n", e)
-	}
-	return b.String()
-}
-
-func appHelp() string {
-	return `vpsctl: provision, measure and watch VPSs over SSH
-
-Usage:
-  vpsctl COMMAND [ARGS] [flags]
-
-Commands:{{range .VisibleCommands}}
-  {{printf "%-12s" .Name}}{{.Usage}}{{end}}
-
-Quick start:
-  $ $EDITOR inventory.yaml          # see inventory.example.yaml
-  $ vpsctl ping --accept-new-host-keys
-  $ vpsctl provision
-  $ vpsctl report
-
-Flags stand anywhere behind the command. Each has an environment variable,
-VPSCTL_<FLAG>; the flag wins over it, and it over the inventory.
-
-Exit codes:
-` + exitHelp()
-}
-
-func discard(s streams) streams {
-	return streams{in: strings.NewReader(""), out: io.Discard, err: s.err}
 }

@@ -163,7 +163,9 @@ func (k *call) dialer(status func(host string, s remote.Status)) *remote.Dialer 
 		o.KnownHosts, o.AppendTo = []string{f}, f
 	}
 	if k.ui.verbose {
-		o.Verbose = func(host, text string) { k.ui.say("[INFO]", "%s: %s", host, report.Clean(text)) }
+		o.Verbose = func(host, text string) {
+			k.ui.say("[INFO]", "%s: %s", host, report.Clean(strings.TrimPrefix(text, host+": ")))
+		}
 	}
 	if k.ui.tty && !k.ui.never {
 		o.Prompt = prompt

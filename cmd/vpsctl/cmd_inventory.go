@@ -16,7 +16,7 @@ import (
 
 func inventoryCommand() *cli.Command {
 	fl := flags(talkFlags, []cli.Flag{limitFlag, &cli.StringSliceFlag{Name: "extra-var", Aliases: []string{"e"}, Usage: "a variable, `KEY=VALUE`"}})
-	return &cli.Command{Name: "inventory", Usage: "what the inventory file means", CustomHelpTemplate: groupHelp(), Subcommands: []*cli.Command{
+	return &cli.Command{Name: "inventory", Usage: "what the inventory file means", CustomHelpTemplate: help("vpsctl inventory check", "vpsctl inventory show alpha", "vpsctl inventory list -o json"), Subcommands: []*cli.Command{
 		{Name: "list", Usage: "the hosts and their groups", Flags: fl, Action: with(inventoryList), CustomHelpTemplate: help(
 			"vpsctl inventory list", "vpsctl inventory list -l 'eu,!beta'", "vpsctl inventory list -o json | jq -r '.hosts[].name'")},
 		{Name: "show", Usage: "every value of a host and where it came from", ArgsUsage: "HOST", Flags: fl, Action: with(inventoryShow), CustomHelpTemplate: help(

@@ -20,7 +20,7 @@ import (
 )
 
 func runsCommand() *cli.Command {
-	return &cli.Command{Name: "runs", Usage: "runs and their records", CustomHelpTemplate: groupHelp("vpsctl runs list", "vpsctl runs attach", "vpsctl runs prune --runs 20"), Subcommands: []*cli.Command{
+	return &cli.Command{Name: "runs", Usage: "runs and their records", CustomHelpTemplate: help("vpsctl runs list", "vpsctl runs attach", "vpsctl runs prune --runs 20"), Subcommands: []*cli.Command{
 		{Name: "list", Usage: "the runs recorded here, newest first", Flags: flags(hostFlags, []cli.Flag{&cli.BoolFlag{Name: "remote", Usage: "ask the hosts instead"}}), Action: with(runsList), CustomHelpTemplate: help(
 			"vpsctl runs list", "vpsctl runs list --remote -l alpha", "vpsctl runs list -o json | jq -r '.runs[0].id'")},
 		{Name: "show", Usage: "what is recorded of a run", ArgsUsage: "[RUN]", Flags: flags(talkFlags, stateFlags), Action: with(runsShow), CustomHelpTemplate: help(

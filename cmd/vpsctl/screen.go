@@ -41,7 +41,7 @@ func newScreen(u *ui, plans []wire.Plan) *screen {
 		s.order = append(s.order, plans[i].Host)
 	}
 	if u.tty && !u.quiet {
-		s.bar = progressbar.NewOptions(1000, progressbar.OptionSetWriter(u.err), progressbar.OptionSetWidth(20),
+		s.bar = progressbar.NewOptions(1000, progressbar.OptionSetWriter(u.err), progressbar.OptionSetWidth(14),
 			progressbar.OptionSetPredictTime(false), progressbar.OptionSetElapsedTime(false), progressbar.OptionUseANSICodes(true),
 			progressbar.OptionSetTheme(progressbar.Theme{Saucer: "#", SaucerPadding: "-", BarStart: "[", BarEnd: "]"}))
 	}
@@ -168,11 +168,6 @@ func (s *screen) stepEnd(h *hostView, e *wire.Event) {
 
 func (s *screen) failed(h *hostView, step string, end *wire.StepEnd) {
 	s.print(fmt.Sprintf("%s %s%s failed: %s", s.ui.mark("[ERR]"), s.prefix(h), step, report.Clean(end.Reason)))
-	for _, line := range strings.Split(strings.TrimRight(report.Clean(end.Stderr), "\n"), "\n") {
-		if line != "" {
-			s.print(s.ui.paint(dim, s.gutter(h)) + line)
-		}
-	}
 	if end.Hint != "" {
 		s.print(" > " + report.Clean(end.Hint))
 	}
@@ -246,8 +241,8 @@ func (s *screen) guardEnd(h *hostView, e *wire.Event) {
 }
 
 func (s *screen) end(h *hostView, e *wire.Event) {
-	if e.End == nil || e.End.Status == wire.OK || e.End.Status == wire.Changed {
-		return
+	if e.End == nil || e.End.Stage == "" || e.End.Stage == "phase" || e.End.Stage == "verification" {
+		return // its steps and phases have said it
 	}
 	s.print(fmt.Sprintf("%s %s%s (%s): %s", s.ui.mark("[ERR]"), s.prefix(h), e.End.Status, e.End.Stage, report.Clean(e.End.Reason)))
 	if e.End.Hint != "" {
@@ -319,11 +314,11 @@ func (s *screen) describe(left time.Duration) string {
 	if !s.fleet {
 		now = strings.TrimPrefix(now, s.order[0]+" ")
 	}
-	text := fmt.Sprintf("%s, about %s left: %s", wire.FormatDuration(time.Since(s.began).Round(time.Second)), wire.FormatDuration(left.Round(time.Second)), now)
+	text := fmt.Sprintf("%s, ~%s left: %s", wire.FormatDuration(time.Since(s.began).Round(time.Second)), wire.FormatDuration(left.Round(time.Second)), now)
 	if s.fleet {
 		text = fmt.Sprintf("%d/%d hosts, %s", over, len(s.order), text)
 	}
-	if room := s.ui.width - 32; len(text) > room && room > 0 {
+	if room := s.ui.width - 26; len(text) > room && room > 0 {
 		text = text[:room]
 	}
 	return text
