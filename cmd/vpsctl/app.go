@@ -48,9 +48,28 @@ func newApp(s streams) *cli.App {
 		Commands: commands, Writer: s.out, ErrWriter: s.err, HideVersion: true,
 		ExitErrHandler: func(*cli.Context, error) {},
 		Metadata:       map[string]any{"streams": s}}
+	app.OnUsageError = wrongUsage
+	refuseBadFlags(commands)
 	app.CustomAppHelpTemplate = appHelp(commands)
 	writeHelp(commands, "vpsctl")
 	return app
+}
+
+// wrongUsage makes a usage error of what the library says about flags.
+func wrongUsage(c *cli.Context, err error, _ bool) error {
+	text := err.Error()
+	if i := strings.Index(text, " for flag -"); i > 0 { // invalid value "x" for flag -y: parse error
+		text = strings.TrimSuffix(strings.Replace(text, " for flag -", " for flag --", 1), ": parse error")
+	}
+	k := &call{Context: c, ui: newUI(c.App.Metadata["streams"].(streams), uiOptions{})}
+	return k.said(usageError{text, "see `" + c.Command.HelpName + " --help`"})
+}
+
+func refuseBadFlags(cmds []*cli.Command) {
+	for _, c := range cmds {
+		c.OnUsageError = wrongUsage
+		refuseBadFlags(c.Subcommands)
+	}
 }
 
 // Flags, grouped by what a command does.

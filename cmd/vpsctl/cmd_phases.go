@@ -39,6 +39,9 @@ func target(t wire.Target) string {
 // wrong with them comes out here, before anything is touched. Hosts whose
 // inventory leaves them no phase have an empty plan.
 func (k *call) plans(cat *phases.Catalog, runID string, hosts []inventory.Host) ([]wire.Plan, error) {
+	if len(k.StringSlice("only-phase")) > 0 && len(k.StringSlice("skip-phase")) > 0 {
+		return nil, usageError{"--only-phase and --skip-phase exclude each other", "name what to run, or what not to run"}
+	}
 	said := map[string]bool{}
 	plans := make([]wire.Plan, len(hosts))
 	for i, h := range hosts {

@@ -82,7 +82,7 @@ func askHosts(k *call, inv *inventory.Inventory, hosts []inventory.Host, questio
 func (k *call) oneHost(ctx context.Context, d *remote.Dialer, h inventory.Host, f func(context.Context, *remote.Session) error) error {
 	if t := k.Duration("timeout"); t > 0 {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, t, fmt.Errorf("%s: not done within --timeout %s", h.Name, t))
+		ctx, cancel = context.WithTimeoutCause(ctx, t, exitError{exitFailed, fmt.Errorf("%s: %w", h.Name, timeoutError{t})})
 		defer cancel()
 	}
 	s := d.Session(h)

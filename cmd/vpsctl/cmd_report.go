@@ -6,8 +6,9 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
+	"time"
 
-	"github.com/vpsctl/vpsctl/phases"
 	"github.com/vpsctl/vpsctl/report"
 )
 
@@ -49,7 +50,12 @@ func timings(k *call) error {
 	if err != nil {
 		return err
 	}
-	return k.ui.result(k.json(), doc, func(w io.Writer) error { return doc.Text(w, k.ui.textOptions()) })
+	return k.ui.result(k.json(), doc, func(w io.Writer) error {
+		if k.Bool("plain") {
+			return doc.Plain(w)
+		}
+		return doc.Text(w, k.ui.textOptions())
+	})
 }
 
 func reportRun(k *call) error {
@@ -96,9 +102,14 @@ func writeReports(w io.Writer, rep *report.Report) error {
 }
 
 // runsAttach follows what goes on, or fetches what a run said that was not
-// heard. It needs no plan: the record and the host's journal say it all.
+// heard. It needs no plan: the record and the host's journal say it all. A run
+// that another laptop began gets a record here.
 func runsAttach(k *call) error {
 	dir, err := k.store().Attach(k.Args().First())
+	foreign := errors.Is(err, report.ErrNoRun) && report.ValidID(k.Args().First())
+	if foreign {
+		dir, err = k.adopt(k.Args().First())
+	}
 	if err != nil {
 		return storeError(err)
 	}
@@ -111,7 +122,24 @@ func runsAttach(k *call) error {
 	if err != nil {
 		return err
 	}
-	d := k.drive(dir, inv, hosts, emptyPlans(hosts), (*phases.Catalog)(nil))
+	d := k.drive(dir, inv, hosts, emptyPlans(hosts), nil)
 	d.attach = true
+	if err := dir.Update(func(r *report.Run) { r.Interrupted, r.Finished = "", time.Time{} }); err != nil {
+		return err
+	}
 	return d.run(w)
+}
+
+// adopt begins the record of a run that is only known by its id, for all
+// selected hosts; those that know no such run fall out of it later.
+func (k *call) adopt(id string) (*report.RunDir, error) {
+	_, hosts, err := k.hosts()
+	if err != nil {
+		return nil, err
+	}
+	path, err := filepath.Abs(k.String("inventory"))
+	if err != nil {
+		return nil, err
+	}
+	return k.store().Create(k.newRun(id, path, hosts))
 }

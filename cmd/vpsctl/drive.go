@@ -76,8 +76,8 @@ func (d *drive) run(w width) error {
 	defer hard(nil)
 	stops := listen(d.stop, hard)
 	fleet(ctx, d.hosts, w, func(ctx context.Context, h inventory.Host) (struct{}, bool) {
-		err := d.host(ctx, h)
-		return struct{}{}, d.keep(h, err) == nil
+		rec, err := d.host(ctx, h)
+		return struct{}{}, d.keep(h, rec, err)
 	})
 	stops.close()
 	d.dialer.Close()
@@ -123,39 +123,46 @@ func (d *drive) closeSession(h inventory.Host, s *remote.Session) {
 var errStopped = errors.New("stopped before this host was begun")
 
 // host does one host: plan, connection, events into the record, report.
-func (d *drive) host(ctx context.Context, h inventory.Host) (err error) {
+func (d *drive) host(ctx context.Context, h inventory.Host) (rec *report.HostRecord, err error) {
 	if p := d.plans[h.Name]; !d.attach && len(p.Phases) == 0 {
-		return d.dir.Update(func(r *report.Run) { r.HostNamed(h.Name).Status = wire.Skipped })
+		return nil, d.dir.Update(func(r *report.Run) { r.HostNamed(h.Name).Status = wire.Skipped })
 	}
 	writer, err := d.dir.Host(h.Name)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer func() { err = errors.Join(err, writer.Finish()) }()
 	s, ok := d.session(h)
 	if !ok {
-		return errStopped
+		return nil, errStopped
 	}
 	defer d.closeSession(h, s)
 	if t := d.Duration("timeout"); t > 0 {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, t, fmt.Errorf("%s: not done within --timeout %s; the host goes on: vpsctl runs attach %s", h.Name, t, d.dir.ID()))
+		ctx, cancel = context.WithTimeoutCause(ctx, t, timeoutError{t})
 		defer cancel()
 	}
+	rec = writer.Record()
 	if err = d.follow(ctx, h, s, writer); errors.Is(err, errLeft) {
-		return nil
+		return rec, nil
 	}
 	if err != nil && ctx.Err() != nil {
-		return context.Cause(ctx)
+		return rec, context.Cause(ctx)
 	}
 	if err == nil {
-		err = d.leaveReport(ctx, s, writer)
+		d.leaveReport(ctx, s, writer)
 	}
-	return err
+	return rec, err
 }
+
+// timeoutError is the end of --timeout on a host.
+type timeoutError struct{ after time.Duration }
+
+func (e timeoutError) Error() string { return fmt.Sprintf("not done within --timeout %s", e.after) }
 
 // follow sends the plan, or asks for a run that goes on, and keeps every event.
 func (d *drive) follow(ctx context.Context, h inventory.Host, s *remote.Session, w *report.HostWriter) error {
+	alerts := 0
 	var full error // the disk here is full: the host goes on and is followed, its events are not kept
 	sink := func(raw []byte, e *wire.Event) error {
 		if err := w.Append(raw, e); err != nil {
@@ -167,6 +174,9 @@ func (d *drive) follow(ctx context.Context, h inventory.Host, s *remote.Session,
 				d.screen.line("[ERR]", "%s: %v", h.Name, err)
 			}
 			full = err
+		}
+		for ; alerts < len(w.Record().Alerts); alerts++ {
+			d.screen.line("[WARN]", "%s%s", d.screen.who(h.Name), w.Record().Alerts[alerts].Message)
 		}
 		d.tell(h.Name, raw, e)
 		if d.Bool("detach") && e.Kind == wire.KindStart {
@@ -223,47 +233,55 @@ func (d *drive) settle(h inventory.Host, rec *report.HostRecord, err error) {
 
 // leaveReport puts performance-report.json on the host, where the guide looks
 // for it: the same bytes as here.
-func (d *drive) leaveReport(ctx context.Context, s *remote.Session, w *report.HostWriter) error {
+func (d *drive) leaveReport(ctx context.Context, s *remote.Session, w *report.HostWriter) {
 	doc, err := report.Performance(w.Record()).JSON()
-	if err != nil {
-		return err
+	if err == nil {
+		_, err = s.Remote(ctx, "report", []string{d.dir.ID()}, bytes.NewReader(doc))
 	}
-	if _, err := s.Remote(ctx, "report", []string{d.dir.ID()}, bytes.NewReader(doc)); err != nil {
+	if err != nil {
 		d.screen.line("[WARN]", "the report could not be left on the host: %v", err)
 	}
-	return nil
 }
 
-// keep writes what this machine saw of a host into run.json.
-func (d *drive) keep(h inventory.Host, err error) error {
-	rec, _ := d.dir.Record(h.Name)
+// keep writes what this machine saw of a host into run.json and tells whether
+// all is well there.
+func (d *drive) keep(h inventory.Host, rec *report.HostRecord, err error) bool {
+	var verdict report.HostVerdict
 	uerr := d.dir.Update(func(r *report.Run) {
 		hr := r.HostNamed(h.Name)
-		if err != nil {
-			hr.Error = recordError(err)
-		}
-		if d.attach && err == nil {
+		switch {
+		case d.attach && errors.Is(err, remote.ErrNoRun):
+			hr.Status = wire.Skipped // the run never was on this host
+		case err != nil:
+			hr.Error = d.recordError(err)
+		case d.attach:
 			hr.Error = nil
 		}
-		if v := report.JudgeHost(r, hr, rec); err == nil && v.Outcome != report.Done && v.Outcome != report.Running {
-			err = errors.New(v.Text)
-		}
+		verdict = report.JudgeHost(r, hr, rec)
 	})
-	return errors.Join(err, uerr)
+	if uerr != nil {
+		d.screen.line("[ERR]", "%v", uerr)
+	}
+	return uerr == nil && (verdict.Outcome == report.Done || verdict.Outcome == report.Running)
 }
 
-func recordError(err error) *report.HostError {
+// recordError is an error as run.json and the report have it.
+func (d *drive) recordError(err error) *report.HostError {
+	attach := "vpsctl runs attach " + d.dir.ID()
 	e := &report.HostError{Kind: report.LocalFault, Stage: "vpsctl", Message: report.Clean(err.Error()), Hint: hintOf(err)}
 	var host *remote.Error
 	var exit exitError
 	var secret hostSecretError
+	var late timeoutError
 	switch {
+	case errors.Is(err, errStopped):
+		e.Kind = report.Cancelled
+	case errors.As(err, &exit), errors.Is(err, context.Canceled):
+		e.Kind, e.Message, e.Hint = report.Cancelled, "left before the host had ended ("+err.Error()+"); it goes on by itself", attach
+	case errors.As(err, &late):
+		e.Kind, e.Message, e.Hint = report.PhaseFailed, e.Message+"; the host goes on by itself", attach
 	case errors.As(err, &host):
 		e.Kind, e.Stage = outcomeOf(host), host.Stage
-	case errors.As(err, &exit), errors.Is(err, errStopped), errors.Is(err, context.Canceled):
-		e.Kind = report.Cancelled
-	case errors.Is(err, context.DeadlineExceeded):
-		e.Kind = report.PhaseFailed
 	case errors.As(err, &secret):
 		e.Kind, e.Stage = report.BadUsage, "secrets"
 	}

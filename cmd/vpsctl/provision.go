@@ -47,12 +47,19 @@ func (k *call) begin(runID string, hosts []inventory.Host, plans []wire.Plan) (*
 	if err != nil {
 		return nil, err
 	}
-	run := report.Run{ID: runID, Verb: "provision", Argv: k.argv(), Version: version, Inventory: path,
-		Started: time.Now(), Detached: k.Bool("detach"), Phases: phaseIDs(plans)}
+	run := k.newRun(runID, path, hosts)
+	run.Phases = phaseIDs(plans)
+	return k.store().Create(run)
+}
+
+// newRun is what is known of a run before any host was asked.
+func (k *call) newRun(runID, inventory string, hosts []inventory.Host) report.Run {
+	run := report.Run{ID: runID, Verb: "provision", Argv: k.argv(), Version: version, Inventory: inventory,
+		Started: time.Now(), Detached: k.Bool("detach")}
 	for _, h := range hosts {
 		run.Hosts = append(run.Hosts, report.HostRun{Host: h.Name, Address: h.Address, User: h.User, Limits: limits(h)})
 	}
-	return k.store().Create(run)
+	return run
 }
 
 // argv is the command line as the record keeps it: the values of -e may be

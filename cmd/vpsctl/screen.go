@@ -136,11 +136,16 @@ func (s *screen) gutter(h *hostView) string {
 	return "  | "
 }
 
-func (s *screen) prefix(h *hostView) string {
+// who is a host's prefix in a line that is not about an event.
+func (s *screen) who(host string) string {
 	if s.fleet {
-		return h.name + ": "
+		return host + ": "
 	}
 	return ""
+}
+
+func (s *screen) prefix(h *hostView) string {
+	return s.who(h.name)
 }
 
 func (s *screen) stamped(h *hostView, e *wire.Event, text string) string {
