@@ -38,6 +38,9 @@ func (a *attempt) explain(ctx context.Context, to *route, l *line, err error) er
 	default:
 		explainHandshake(e, err)
 	}
+	if e.hint == "" && e.Kind == Unreachable && to.host.Name != "" {
+		e.hint = fmt.Sprintf("are address and port right, and does sshd run there? for a host that still boots: vpsctl ping --wait 10m -l %s", to.host.Name)
+	}
 	return e
 }
 

@@ -64,6 +64,10 @@ func limit[T int | float64](set, standard T) (T, bool) {
 	return set, set > 0
 }
 
+// shortest is the shortest sample whose CPU use says something: the one at the
+// end of a run that took milliseconds is all the run itself.
+const shortest = 500 * time.Millisecond
+
 func (r *HostRecord) alerts(s *wire.Sample, at time.Duration) {
 	w := &r.Samples.watches
 	if most, on := limit(r.Limits.MemoryMB, AlertMemoryMB); on {
@@ -76,7 +80,7 @@ func (r *HostRecord) alerts(s *wire.Sample, at time.Duration) {
 			return Alert{Type: AlertDisk, At: at, Value: float64(s.DiskAvailMB), Limit: float64(most), Message: diskAlert(s.DiskAvailMB, most)}
 		})
 	}
-	if most, on := limit(r.Limits.CPUPct, AlertCPUPct); on {
+	if most, on := limit(r.Limits.CPUPct, AlertCPUPct); on && (s.Elapsed == 0 || s.Elapsed >= shortest) {
 		r.check(&w[2], s.CPUPct > most, func() Alert {
 			return Alert{Type: AlertCPU, At: at, Value: s.CPUPct, Limit: most, Message: cpuAlert(s.CPUPct, most)}
 		})

@@ -174,6 +174,19 @@ func TestAlertLimits(t *testing.T) {
 	}
 }
 
+// The sample at the end of a run of milliseconds is all the run itself.
+func TestShortSampleIsNoCPUAlert(t *testing.T) {
+	r := NewHostRecord(testRun, "web1", Limits{})
+	r.Apply(&wire.Event{N: 1, Kind: wire.KindSample, T: 1, Sample: &wire.Sample{Elapsed: 12 * time.Millisecond, MemAvailMB: 4500, DiskAvailMB: 40000, CPUPct: 100}})
+	if len(r.Alerts) > 0 {
+		t.Errorf("alerts: %+v", r.Alerts)
+	}
+	r.Apply(&wire.Event{N: 2, Kind: wire.KindSample, T: 2, Sample: &wire.Sample{Elapsed: time.Second, MemAvailMB: 4500, DiskAvailMB: 40000, CPUPct: 100}})
+	if len(r.Alerts) != 1 {
+		t.Errorf("alerts of a whole second: %+v", r.Alerts)
+	}
+}
+
 func TestSampleSummary(t *testing.T) {
 	r := NewHostRecord(testRun, "web1", Limits{})
 	for i := range 100 {

@@ -31,7 +31,7 @@ func (p *page) host(h *HostReport, o TextOptions) {
 	p.line("%s %s", p.paint(color, mark), p.paint(bold, fit(title, p.width-7)))
 	p.wrapped("  ", h.Verdict.Text)
 	if e := h.Verdict.Error; e != nil && e.Hint != "" {
-		p.wrapped("  > ", e.Hint)
+		p.line("  > %s", e.Hint) // whole, so that it can be copied
 	}
 	if h.Problem != "" {
 		p.wrapped("  "+p.paint(yellow, "[WARN]")+" ", h.Problem)
@@ -152,7 +152,7 @@ func (p *page) failed(rec *HostRecord) {
 			p.line("%s", fit("  ! "+strings.ReplaceAll(l, "\t", "    "), p.width))
 		}
 		if s.Hint != "" {
-			p.wrapped("  > ", s.Hint)
+			p.line("  > %s", s.Hint)
 		}
 	}
 }
@@ -249,7 +249,7 @@ func (p *page) note(rec *HostRecord, n Note, o TextOptions) {
 	}
 	p.wrapped("  "+p.when(rec, n.At, o)+mark+" ", n.Text)
 	if n.Hint != "" {
-		p.wrapped("  > ", n.Hint)
+		p.line("  > %s", n.Hint)
 	}
 }
 
