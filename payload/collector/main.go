@@ -68,7 +68,8 @@ func run(args []string, stdin io.Reader, stdout *os.File) error {
 		return err
 	}
 	// A closed pipe shall be an error of the write, not the end of the program.
-	signal.Ignore(syscall.SIGPIPE)
+	// Caught and not ignored: the programs of steps would inherit that.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	p, err := findPlace()
 	if err != nil {
 		return err

@@ -12,10 +12,10 @@ import (
 )
 
 // The largest piece of output in one event, and how long a piece may wait for
-// more.
+// more; the last line of several waits twice as long for its end.
 const (
 	maxChunk   = 32 << 10
-	flushAfter = 80 * time.Millisecond
+	flushAfter = 50 * time.Millisecond
 )
 
 // output turns what a step prints into events: masked, in pieces that end at
@@ -86,7 +86,12 @@ func (o *output) late() {
 	}
 	for i := range o.streams {
 		s := &o.streams[i]
-		o.emit(s, wholeRunes(s.ready))
+		n := cut(s.ready)
+		o.emit(s, n)
+		o.armed = o.armed || n > 0 && len(s.ready) > 0
+	}
+	if o.armed { // the rest of a line waits once more, for its end
+		o.timer.Reset(flushAfter)
 	}
 }
 

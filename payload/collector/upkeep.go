@@ -180,7 +180,8 @@ func cleanVerb(p place, args []string, stdout io.Writer) error {
 		fmt.Fprintf(stdout, "lost with it: how to roll back %d run(s)\n", undo)
 	}
 	for _, path := range paths {
-		if path == "" || !fileExists(path) && !isLink(path) {
+		inside := strings.HasPrefix(path, p.dir+"/") // goes with it
+		if path == "" || inside || !fileExists(path) && !isLink(path) {
 			continue
 		}
 		fmt.Fprintln(stdout, path)
