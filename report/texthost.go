@@ -134,7 +134,7 @@ func (p *page) failed(rec *HostRecord) {
 	for _, s := range rec.stepsWhere(func(s *StepRecord) bool { return s.Status == wire.Failed }) {
 		mark, color, what := "[ERR]", red, "failed"
 		if s.Optional {
-			mark, color, what = "[WARN]", yellow, "failed (optional)"
+			mark, color, what = "[WARN]", yellow, "did not hold or failed, and may"
 		}
 		if s.TimedOut {
 			what = "timed out"

@@ -163,7 +163,10 @@ func (s *screen) stepEnd(h *hostView, e *wire.Event) {
 	}
 	switch {
 	case end.Status == wire.Failed && end.Optional:
-		s.print(fmt.Sprintf("%s %s%s failed, optional: %s", s.ui.mark("[WARN]"), s.prefix(h), e.Step, report.Clean(end.Reason)))
+		s.print(fmt.Sprintf("%s %s%s: %s", s.ui.mark("[WARN]"), s.prefix(h), e.Step, report.Clean(end.Reason)))
+		if end.Hint != "" {
+			s.print(" > " + report.Clean(end.Hint))
+		}
 	case end.Status == wire.Failed:
 		s.failed(h, e.Step, end)
 	case s.ui.verbose:
@@ -189,6 +192,8 @@ func (s *screen) phaseEnd(h *hostView, e *wire.Event) {
 		s.print(s.stamped(h, e, fmt.Sprintf("Phase %d completed in %s", n, dur)) + counts(end))
 	case wire.Skipped:
 		s.print(s.stamped(h, e, fmt.Sprintf("Phase %d skipped", n)) + ": " + report.Clean(end.Reason))
+	case wire.NotReached:
+		s.print(s.stamped(h, e, fmt.Sprintf("Phase %d (%s) not reached", n, h.title(e.Phase))))
 	default:
 		s.print(fmt.Sprintf("%s %sPhase %d (%s) %s after %s: %s", s.ui.mark("[ERR]"), s.prefix(h), n, h.title(e.Phase), end.Status, dur, report.Clean(end.Reason)))
 	}

@@ -47,7 +47,8 @@ func (p *phaseRun) step(ctx context.Context, s *wire.Step) *wire.StepEnd {
 	out := newOutput(p.j, p.ph.ID, id)
 	end := p.attempts(ctx, s, p.env(s.Name, out))
 	out.close()
-	end.Optional, end.Critical = s.Optional, s.Assert != nil && s.Assert.Critical
+	end.Critical = s.Assert != nil && s.Assert.Critical
+	end.Optional = s.Optional || s.Assert != nil && !s.Assert.Critical
 	if len(end.Stderr) > 4<<10 {
 		end.Stderr = strings.ToValidUTF8(end.Stderr[len(end.Stderr)-4<<10:], "")
 	}

@@ -163,7 +163,7 @@ type StepEnd struct {
 	RC       *int   `json:"rc,omitempty"`
 	Stderr   string `json:"stderr,omitempty"` // last lines of a failed step, at most 4 KiB
 	Hint     string `json:"hint,omitempty"`
-	Optional bool   `json:"optional,omitempty"`
+	Optional bool   `json:"optional,omitempty"` // a failure is a warning: an optional step, an assert that is not critical
 	Critical bool   `json:"critical,omitempty"` // of an assert
 	Created  string `json:"created,omitempty"`  // "user devuser": a thing that was not there before
 	Attempts int    `json:"attempts,omitempty"` // only when more than one
