@@ -45,6 +45,9 @@ func (b *bencher) table(rounds int) string {
 		want, reached, ok := b.judge(g, m)
 		fmt.Fprintf(&s, "| %s | %s | %s | %s | %s |\n", g.name, seconds(m), span(b.walls(g.name)), want, verdict(reached, ok))
 	}
+	for _, name := range []string{floorTrue, ping, floorTen, tenRun, tenTyped, firstRun} {
+		fmt.Fprintf(&s, "| CPU of all hosts together, %s | %s | | | |\n", name, seconds(median(pick(b.got[name], func(u usage) time.Duration { return u.Hosts }))))
+	}
 	for _, name := range []string{ping, tenRun, firstRun} {
 		cpu, mem := median(pick(b.got[name], func(u usage) time.Duration { return u.CPU })), b.memory(name)
 		fmt.Fprintf(&s, "| CPU of vpsctl, %s | %s | | at most %s | %s |\n", name, seconds(cpu), seconds(cpuGoal), verdict("", cpu <= cpuGoal))
