@@ -11,6 +11,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"sync"
 
 	"github.com/pkg/sftp"
 
@@ -39,7 +40,7 @@ func (s *Session) collector(ctx context.Context, c *conn, run, verb string, args
 
 func (s *Session) begin(ctx context.Context, c *conn, run, verb string, args []string, input []byte) (*process, *noCollector, error) {
 	marker := newMarker()
-	words := append([]string{marker, run, s.d.hash("amd64"), s.d.hash("arm64"), verb}, args...)
+	words := append([]string{marker, run, s.d.programs.hash("amd64"), s.d.programs.hash("arm64"), verb}, args...)
 	p, err := c.run(ctx, command(s.h.Become, startScript, words...), nil)
 	if err != nil {
 		return nil, nil, err
@@ -49,7 +50,7 @@ func (s *Session) begin(ctx context.Context, c *conn, run, verb string, args []s
 		p.close()
 		return nil, nil, err
 	}
-	answer, err := p.word(ctx, marker)
+	answer, err := p.word(ctx, marker, s.d.lim.firstByte, "the host to look for the collector")
 	if err != nil {
 		p.close()
 		return nil, nil, err
@@ -73,10 +74,33 @@ func (s *Session) begin(ctx context.Context, c *conn, run, verb string, args []s
 	return nil, nil, err
 }
 
+// programs are the collectors, asked for once per architecture.
+type programs struct {
+	get  func(arch string) (payload.Binary, error)
+	mu   sync.Mutex
+	have map[string]program
+}
+
+type program struct {
+	payload.Binary
+	err error
+}
+
+func (p *programs) of(arch string) (payload.Binary, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	got, ok := p.have[arch]
+	if !ok {
+		got.Binary, got.err = p.get(arch)
+		p.have[arch] = got
+	}
+	return got.Binary, got.err
+}
+
 // hash is that of our collector; "-" where there is none, which is an error
 // only once a host needs it.
-func (d *Dialer) hash(arch string) string {
-	b, err := d.opt.Collector(arch)
+func (p *programs) hash(arch string) string {
+	b, err := p.of(arch)
 	if err != nil {
 		return "-"
 	}
@@ -85,7 +109,7 @@ func (d *Dialer) hash(arch string) string {
 
 // push brings the collector to the host and puts it into its place.
 func (s *Session) push(ctx context.Context, c *conn, run string, m *noCollector) error {
-	bin, err := s.d.opt.Collector(m.arch)
+	bin, err := s.d.programs.of(m.arch)
 	if errors.Is(err, payload.ErrArch) {
 		return s.fail("look for the collector", Unsupported, "hosts can be amd64 or arm64", "this host's CPU is %q; %w", clip(m.arch, 40), err)
 	}
@@ -199,7 +223,7 @@ func (s *Session) settle(ctx context.Context, c *conn, marker, line string, inpu
 	if err := s.greet(ctx, p, marker); err != nil {
 		return err
 	}
-	answer, err := p.word(ctx, marker)
+	answer, err := p.word(ctx, marker, s.d.lim.settle, "the host to put the collector into its place")
 	if err != nil {
 		return err
 	}

@@ -136,10 +136,11 @@ func (a *attempt) through(ctx context.Context, to, jump *route) (*conn, error) {
 
 // attempt is one handshake on its way. Its stage says what is waited for.
 type attempt struct {
-	d     *Dialer
-	limit time.Duration
-	watch *watch
-	spent time.Duration
+	d      *Dialer
+	limit  time.Duration
+	watch  *watch
+	spent  time.Duration
+	banner string // what sshd says before the login
 
 	mu    sync.Mutex
 	stage stage
@@ -221,8 +222,12 @@ func (a *attempt) handshake(ctx context.Context, c *conn, to *route, nc net.Conn
 			a.d.status(c.host, Status{State: Authenticating})
 			return nil
 		},
-		BannerCallback: func(text string) error { a.d.verbose(c.host, text); return nil },
-		ClientVersion:  "SSH-2.0-vpsctl",
+		BannerCallback: func(text string) error {
+			a.banner = clip(a.banner+" "+text, 2000)
+			a.d.verbose(c.host, text)
+			return nil
+		},
+		ClientVersion: "SSH-2.0-vpsctl",
 	})
 	if err != nil {
 		nc.Close()

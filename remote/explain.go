@@ -7,8 +7,10 @@ import (
 	"io"
 	"net"
 	"os"
+	"regexp"
 	"strings"
 	"syscall"
+	"unicode"
 
 	"golang.org/x/crypto/ssh"
 )
@@ -30,7 +32,7 @@ func (a *attempt) explain(ctx context.Context, to *route, l *line, err error) er
 	case to.keys.verdict != nil:
 		return to.keys.verdict
 	case strings.HasPrefix(at.name, "authentication"):
-		explainAuth(e, to, err)
+		explainAuth(e, to, a.banner, err)
 	case strings.HasPrefix(at.name, "dial"):
 		explainDial(e, err)
 	case strings.HasPrefix(at.name, "banner"):
@@ -83,10 +85,8 @@ func explainBanner(e *Error, said string, err error) {
 		e.hint = "check `port` in the inventory"
 	case said != "":
 		e.Err = fmt.Errorf("closed before the SSH banner: it says %q", clip(said, 80))
-	case isReset(err):
-		e.again = soon
-		e.Err = errors.New("reset before the SSH banner")
-	case closedByPeer(err):
+	case closedByPeer(err): // also a reset: that is how a close looks to who has just written
+
 		e.Err = errors.New("closed before the SSH banner: sshd is too busy, or punishes this address for failed logins")
 	}
 }
@@ -104,10 +104,17 @@ func explainHandshake(e *Error, err error) {
 	}
 }
 
-// explainAuth never asks for another try: each one counts against us.
-func explainAuth(e *Error, to *route, err error) {
+// closedForNow is what a host says that lets nobody in while it starts or stops.
+var closedForNow = regexp.MustCompile(`(?i)system is (booting up|going down)|not permitted to log in yet`)
+
+// explainAuth asks for another try only where the host says that it will be
+// good: each one counts against us.
+func explainAuth(e *Error, to *route, banner string, err error) {
 	text := err.Error()
 	switch {
+	case closedForNow.MatchString(banner):
+		e.again = soon
+		e.Err = fmt.Errorf("the host lets nobody in for the moment: %s", clip(banner, 200))
 	case strings.Contains(text, "unable to authenticate"), strings.Contains(text, "disconnect"):
 		e.Kind = AuthRefused
 		e.Err = fmt.Errorf("the host refused %s", offered(to))
@@ -138,11 +145,9 @@ func offered(to *route) string {
 	return text
 }
 
-func isReset(err error) bool { return errors.Is(err, syscall.ECONNRESET) }
-
 func closedByPeer(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) ||
-		isReset(err) || errors.Is(err, syscall.EPIPE)
+		errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 
 func retryable(err error) wait {
@@ -165,9 +170,16 @@ func forHost(host, jump string, err error) error {
 	return &moved
 }
 
-// clip bounds what a host said before it stands in a message.
+// clip bounds what a host said before it stands in a message, and leaves out
+// what a terminal would obey.
 func clip(s string, most int) string {
 	s = strings.Join(strings.Fields(s), " ")
+	s = strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) {
+			return -1
+		}
+		return r
+	}, s)
 	if len(s) <= most {
 		return s
 	}

@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"time"
 
 	"golang.org/x/crypto/ssh"
 )
@@ -202,7 +203,7 @@ func readMarker(br *bufio.Reader, marker string) (noise string, err error) {
 			return b.String() + rest, nil
 		}
 		b.Write(part)
-		if wrongUser.MatchString(b.String()) || b.Len() > maxNoise {
+		if wrongUser.Match(part) || b.Len() > maxNoise {
 			return b.String(), &noAnswer{said: b.String()}
 		}
 		if err != nil && !errors.Is(err, bufio.ErrBufferFull) {
@@ -211,9 +212,10 @@ func readMarker(br *bufio.Reader, marker string) (noise string, err error) {
 	}
 }
 
-// word reads the next line that begins with the marker and splits it.
-func (p *process) word(ctx context.Context, marker string) (words []string, err error) {
-	err = p.c.within(ctx, p.c.d.lim.firstByte, "the host to look for the collector", func() error {
+// word reads the next line that begins with the marker and splits it. It waits
+// at most so long for it, for what.
+func (p *process) word(ctx context.Context, marker string, most time.Duration, what string) (words []string, err error) {
+	err = p.c.within(ctx, most, what, func() error {
 		for range 100 {
 			line, err := p.out.ReadSlice('\n')
 			if err != nil {

@@ -66,6 +66,7 @@ type Dialer struct {
 	keys     *hostKeys
 	identity *identities
 	jumps    *jumpSlots
+	programs *programs
 	login    string // of this machine's user
 }
 
@@ -74,6 +75,7 @@ type limits struct {
 	connect   time.Duration // dial to authenticated
 	channel   time.Duration // a channel opens
 	firstByte time.Duration // the host's shell answers
+	settle    time.Duration // the collector is put into its place, which may include its way through the line
 	probe     time.Duration // of silence before the host is asked for a sign of life
 	quiet     time.Duration // of silence before it is reported
 	silent    time.Duration // of silence before the line is given up
@@ -93,7 +95,7 @@ func newLimits(connect time.Duration) limits {
 		connect = 10 * time.Second
 	}
 	return limits{
-		connect: connect, channel: 15 * time.Second, firstByte: 30 * time.Second,
+		connect: connect, channel: 15 * time.Second, firstByte: 30 * time.Second, settle: 5 * time.Minute,
 		probe: 5 * time.Second, quiet: 15 * time.Second, silent: time.Minute, proof: 10 * time.Second, tick: time.Second,
 		tries: 3, backoff: 500 * time.Millisecond, penalty: 20 * time.Second, maxWait: 30 * time.Second, giveUp: 10 * time.Minute,
 		grace: 300 * time.Millisecond, total: 4 << 30,
@@ -121,6 +123,7 @@ func NewDialer(opt Options) *Dialer {
 		opt.Collector = payload.Collector
 	}
 	d := &Dialer{opt: opt, lim: newLimits(opt.ConnectTimeout), jumps: &jumpSlots{in: map[string]chan struct{}{}}}
+	d.programs = &programs{get: opt.Collector, have: map[string]program{}}
 	d.keys = &hostKeys{files: opt.KnownHosts, appendTo: opt.AppendTo, acceptNew: opt.AcceptNew}
 	d.identity = newIdentities(opt)
 	if u, err := user.Current(); err == nil {

@@ -62,6 +62,9 @@ func (s *Session) trip(ctx context.Context, st *stream, plan *wire.Plan) error {
 		s.d.status(s.h.Name, Status{State: Redialing, For: lost, Text: err.Error()})
 		s.d.verbose(s.h.Name, err.Error()+"; dialling again")
 		wait := jitter(pause)
+		if retryable(err) == penalised {
+			wait = jitter(s.d.lim.penalty)
+		}
 		if sleep(ctx, wait) != nil {
 			return s.ended(ctx, t.stage())
 		}

@@ -1,7 +1,6 @@
 package remote
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -15,7 +14,6 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
-	"github.com/vpsctl/vpsctl/payload"
 	"github.com/vpsctl/vpsctl/payload/wire"
 	"github.com/vpsctl/vpsctl/remote/sshtest"
 )
@@ -347,159 +345,4 @@ func TestRefusalWhileRedialingLeavesAtOnce(t *testing.T) {
 			wantError(t, err, name)
 		})
 	}
-}
-
-func TestGuardIsConfirmedThroughANewConnection(t *testing.T) {
-	guard := func(n int64, kind wire.Kind) wire.Event {
-		return wire.Event{N: n, Kind: kind, Phase: "one", Step: "one/a", Guard: &wire.Guarding{Token: "t0ken", Login: "newuser", Window: 20 * time.Second}}
-	}
-	r := runRig(t, sshtest.Options{}, startEvent(), guard(2, wire.KindGuard), "#wait confirmed", guard(3, wire.KindGuardEnd),
-		wire.Event{N: 4, Kind: wire.KindEnd, End: &wire.End{Status: wire.OK}})
-	r.collectors(t, strings.Replace(fakeCollector, "${verb}ed", "confirmed", 1))
-	if err := r.session(t).Run(testContext(t), testPlan(), func([]byte, *wire.Event) error { return nil }); err != nil {
-		t.Fatal(err)
-	}
-	if n := r.Counts(); n.Connections != 3 || n.Logins != 3 {
-		t.Errorf("counts %+v: want the run's, the new user's and the confirming connection", n)
-	}
-	if text, _ := os.ReadFile(r.state("runs/" + testRun + "/confirm")); strings.TrimSpace(string(text)) != testRun+" t0ken" {
-		t.Errorf("the host was told %q", text)
-	}
-}
-
-func TestGuardIsNotConfirmedWhenTheNewUserCannotLogIn(t *testing.T) {
-	guard := wire.Event{N: 2, Kind: wire.KindGuard, Phase: "one", Step: "one/a", Guard: &wire.Guarding{Token: "t0ken", Login: "newuser", Window: 20 * time.Second}}
-	r := runRig(t, sshtest.Options{User: "dev"}, startEvent(), guard, "#wait go", wire.Event{N: 3, Kind: wire.KindEnd, End: &wire.End{Status: wire.OK}})
-	done := make(chan error, 1)
-	s := r.session(t)
-	go func() { done <- s.Run(testContext(t), testPlan(), func([]byte, *wire.Event) error { return nil }) }()
-	waitFor(t, func() bool { return strings.Contains(r.verbose(), "confirm the change") })
-	if err := os.WriteFile(r.state("runs/"+testRun+"/go"), nil, 0o644); err != nil {
-		t.Fatal(err)
-	}
-	if err := <-done; err != nil {
-		t.Fatal(err)
-	}
-	if _, err := os.Stat(r.state("runs/" + testRun + "/confirm")); err == nil {
-		t.Error("a change was confirmed that locks the new user out")
-	}
-	if n := r.Counts().Connections; n != 2 {
-		t.Errorf("%d connections: a refused login must not be tried again", n)
-	}
-}
-
-func TestVerbs(t *testing.T) {
-	r := runRig(t, sshtest.Options{})
-	s := r.session(t)
-	f, err := s.Facts(testContext(t))
-	if err != nil || f.Hostname != "fake" || f.OS != "debian-13" {
-		t.Errorf("facts %+v, %v", f, err)
-	}
-	if err := s.Run(testContext(t), testPlan(), func([]byte, *wire.Event) error { return nil }); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := s.Remote(testContext(t), "report", []string{testRun}, bytes.NewReader([]byte("{}"))); err != nil {
-		t.Error(err)
-	}
-	if text, _ := os.ReadFile(r.state("runs/" + testRun + "/report")); string(text) != "{}" {
-		t.Errorf("the report arrived as %q", text)
-	}
-	_, err = s.Remote(testContext(t), "report", []string{"none"}, nil)
-	if !errors.Is(err, ErrNoRun) {
-		t.Errorf("got %v, want ErrNoRun", err)
-	}
-	_, err = s.Remote(testContext(t), "flood", nil, nil)
-	wantError(t, err, Hostile, "over")
-	_, err = s.Remote(testContext(t), "busy", nil, nil)
-	if e := wantError(t, err, Locked); e.Lock == nil || e.Lock.RunID != "other" {
-		t.Errorf("lock %+v", e.Lock)
-	}
-	_, err = s.Remote(testContext(t), "nonsense", nil, nil)
-	wantError(t, err, Local, "usage")
-	if n := r.Counts().Connections; n != 1 {
-		t.Errorf("%d connections", n)
-	}
-}
-
-func TestUpload(t *testing.T) {
-	facts := func(t *testing.T, r *rig) error {
-		_, err := r.session(t).Facts(testContext(t))
-		return err
-	}
-	t.Run("without an sftp subsystem", func(t *testing.T) {
-		r := runRig(t, sshtest.Options{NoSFTP: true})
-		if err := facts(t, r); err != nil {
-			t.Fatal(err)
-		}
-		if !strings.Contains(r.verbose(), "no sftp subsystem") {
-			t.Errorf("said %q", r.verbose())
-		}
-	})
-	t.Run("through sudo", func(t *testing.T) {
-		r := runRig(t, sshtest.Options{Sudo: true})
-		r.host.Become = true
-		if err := facts(t, r); err != nil {
-			t.Fatal(err)
-		}
-	})
-	t.Run("a changed collector is not run", func(t *testing.T) {
-		r := runRig(t, sshtest.Options{})
-		b := r.collectors(t, fakeCollector)
-		if err := facts(t, r); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(r.state("bin/"+b.SHA256), []byte("#!/bin/sh\necho '{}'\n"), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		f, err := r.session(t).Facts(testContext(t))
-		if err != nil || f.Hostname != "fake" {
-			t.Errorf("facts %+v, %v: somebody else's program was run", f, err)
-		}
-	})
-	t.Run("a link is not run", func(t *testing.T) {
-		r := runRig(t, sshtest.Options{})
-		b := r.collectors(t, fakeCollector)
-		if err := facts(t, r); err != nil {
-			t.Fatal(err)
-		}
-		name := r.state("bin/" + b.SHA256)
-		if err := errors.Join(os.Rename(name, name+".real"), os.Symlink(name+".real", name), facts(t, r)); err != nil {
-			t.Fatal(err)
-		}
-		if st, err := os.Lstat(name); err != nil || !st.Mode().IsRegular() {
-			t.Errorf("%v, %v", st.Mode(), err)
-		}
-	})
-	t.Run("a folder others can write", func(t *testing.T) {
-		r := runRig(t, sshtest.Options{})
-		if err := facts(t, r); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Chmod(r.state("bin"), 0o777); err != nil {
-			t.Fatal(err)
-		}
-		wantError(t, facts(t, r), Refused, "others can change", "chmod go-w", r.state("bin"))
-	})
-	t.Run("a file system that runs nothing", func(t *testing.T) {
-		r := runRig(t, sshtest.Options{})
-		r.collectors(t, "\x7fELF not for this machine")
-		wantError(t, facts(t, r), Refused, "does not run the collector", "noexec")
-	})
-	t.Run("damaged on the way", func(t *testing.T) {
-		r := runRig(t, sshtest.Options{})
-		b := binary(t, fakeCollector)
-		b.Gzip = binary(t, fakeCollector+"#").Gzip
-		r.opt.Collector = func(string) (payload.Binary, error) { return b, nil }
-		wantError(t, facts(t, r), Refused, "not what was sent")
-	})
-	t.Run("another CPU", func(t *testing.T) {
-		r := runRig(t, sshtest.Options{})
-		r.opt.Collector = func(string) (payload.Binary, error) { return payload.Binary{}, payload.ErrArch }
-		wantError(t, facts(t, r), Unsupported, "CPU", "amd64 or arm64")
-	})
-	t.Run("a full disk", func(t *testing.T) {
-		s := &Session{h: newRig(t, sshtest.Options{}).host}
-		e := s.unsettled([]string{"FAILED"}, "gzip: stdout: No space left on device\n")
-		wantError(t, e, Refused, "disk is full", "free some space")
-	})
 }

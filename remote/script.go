@@ -9,25 +9,29 @@ import (
 // what rc files print is told apart from the answer; then lines that begin with
 // the marker. They are written to be joined into one line.
 
+// Every program such a script starts costs a host a millisecond, so the shell
+// itself does what it can.
+
 // place finds who we are and where our things lie on the host.
 const place = `
-u=$(id -u) k=$(uname -m);
-case $k in x86_64) k=amd64;; aarch64|arm64) k=arm64;; esac;
+u=; while read -r k q q2; do [ "$k" = Uid: ] && u=${q2%%[!0-9]*} && break; done </proc/self/status;
+[ "$u" ] || u=$(id -u);
 if [ "$u" = 0 ]; then d=/var/lib/vpsctl; else d=$HOME/.local/state/vpsctl; fi;
 `
 
-// safe holds when nobody but us (or root) can change what lies in $d/bin: the
-// real path $p and every folder above it. Folders with the sticky bit let
-// nobody touch what others own; above our own folders a user's group is his
-// business. $bad gets the offending folders.
+// safe holds when nobody but us (or root) can change what lies in $d/bin, nor
+// the file $h in it, if one is named: the real path $p and every folder above
+// it. Folders with the sticky bit let nobody touch what others own; above our
+// own folders a user's group is his business. $bad gets the offenders.
 const safe = `
 safe() {
   bad=; p=$(cd -P "$d/bin" 2>/dev/null && pwd -P) || return 1;
-  q=$p; set --; while [ "$q" ]; do set -- "$@" "$q"; q=${q%/*}; done;
+  b=$p/$h; q=$p; set --; while [ "$q" ]; do set -- "$@" "$q"; q=${q%/*}; done;
+  [ -z "$h" ] || set -- "$@" "$b";
   if [ "$u" = 0 ]; then
-    bad=$(find / "$@" -prune \( ! -user 0 -o -perm -2 ! -perm -1000 -o -perm -20 ! -perm -1000 \) -print) || return 1;
+    bad=$(find / "$@" -prune \( ! -user 0 -o -perm -2 ! -perm -1000 -o -perm -20 ! -perm -1000 -o -type f ! -perm 755 \) -print) || return 1;
   else
-    bad=$(find / "$@" -prune \( ! -user "$u" ! -user 0 -o -perm -2 ! -perm -1000 \) -print &&
+    bad=$(find / "$@" -prune \( ! -user "$u" ! -user 0 -o -perm -2 ! -perm -1000 -o -type f ! -perm 755 \) -print &&
       find "$p" "${p%/*}" -prune \( ! -user "$u" -o -perm -20 -o -perm -2 \) -print) || return 1;
   fi;
   [ -z "$bad" ];
@@ -36,21 +40,24 @@ safe() {
 
 // startScript runs the collector. Arguments: marker, run ("" for a verb that
 // belongs to none), the hashes for amd64 and arm64, then the collector's
-// arguments. Answers: RUN, NORUN, MISSING arch gzip|cat hash.
+// arguments. Answers: RUN, NORUN, MISSING arch gzip|cat hash. A collector is
+// only ever put on a host it runs on: the one that is there is the right one.
 var startScript = oneLine(`
 m=$1 run=$2 amd=$3 arm=$4; shift 4;
 echo "$m";
 ` + place + safe + `
-h=; case $k in amd64) h=$amd;; arm64) h=$arm;; esac;
+h=;
 if [ "$run" ]; then
   [ -d "$d/runs/$run" ] || { echo "$m NORUN"; exit 4; };
-  h=; read -r h <"$d/runs/$run/collector";
+  read -r h <"$d/runs/$run/collector";
+else
+  for q in "$amd" "$arm"; do [ -f "$d/bin/$q" ] && h=$q; done;
 fi;
 case $h in *[!0-9a-f]*) h=;; esac;
-[ "${#h}" = 64 ] && safe && b=$p/$h && [ -f "$b" ] && [ ! -L "$b" ] && [ -O "$b" ] &&
-  [ "$(find "$b" -prune -perm 755)" ] && s=$(sha256sum <"$b") && [ "${s%% *}" = "$h" ] &&
-  echo "$m RUN" && exec "$b" "$@";
+[ "${#h}" = 64 ] && [ -f "$d/bin/$h" ] && [ ! -L "$d/bin/$h" ] && [ -O "$d/bin/$h" ] && safe &&
+  s=$(sha256sum <"$b") && [ "${s%% *}" = "$h" ] && echo "$m RUN" && exec "$b" "$@";
 z=cat; command -v gzip >/dev/null && z=gzip;
+k=$(uname -m); case $k in x86_64) k=amd64;; aarch64|arm64) k=arm64;; esac;
 echo "$m MISSING $k $z $h";
 `)
 
@@ -58,7 +65,7 @@ echo "$m MISSING $k $z $h";
 // marker, hash, and gzip or cat. Answers: DONE, UNSAFE folders, FAILED, HASH
 // what came, NOEXEC. It is tried before it gets its name.
 var placeScript = oneLine(`
-m=$1 h=$2 z=$3;
+m=$1 new=$2 z=$3 h=;
 echo "$m"; umask 022; LC_ALL=C; export LC_ALL;
 ` + place + safe + `
 mkdir -p "$d/bin" || { echo "$m FAILED"; exit; };
@@ -67,9 +74,9 @@ t=$(mktemp "$p/.new.XXXXXX") || { echo "$m FAILED"; exit; };
 trap "rm -f \"\$t\"" 0;
 case $z in gzip) gzip -dc;; *) cat;; esac >"$t" || { echo "$m FAILED"; exit; };
 s=$(sha256sum <"$t") || { echo "$m FAILED"; exit; };
-[ "${s%% *}" = "$h" ] || { echo "$m HASH ${s%% *}"; exit; };
+[ "${s%% *}" = "$new" ] || { echo "$m HASH ${s%% *}"; exit; };
 chmod 0755 "$t" && "$t" version >/dev/null </dev/null || { echo "$m NOEXEC $p"; exit; };
-mv -f "$t" "$p/$h" && echo "$m DONE" || echo "$m FAILED";
+mv -f "$t" "$p/$new" && echo "$m DONE" || echo "$m FAILED";
 `)
 
 // fetchScript feeds an uploaded file to a command and removes its folder, and

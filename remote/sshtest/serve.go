@@ -97,6 +97,9 @@ func (s *Server) newConfig() *ssh.ServerConfig {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.counts.KeysOffered++
+		if s.booting {
+			return nil, &ssh.BannerError{Err: errNo, Message: "\"System is booting up. Unprivileged users are not permitted to log in yet.\"\n"}
+		}
 		if s.refuse || s.opt.User != "" && m.User() != s.opt.User {
 			return nil, errNo
 		}

@@ -68,6 +68,7 @@ type Server struct {
 	drop     int  // connections to close before the banner
 	mute     bool // new connections are accepted and then ignored
 	refuse   bool // no key is good enough
+	booting  bool // nobody is let in yet
 	armed    bool // the trap is
 	events   int  // events since it was set
 	trap     int  // after how many to spring
@@ -216,6 +217,10 @@ func (s *Server) DropBeforeBanner(n int) { s.set(func() { s.drop = n }) }
 
 // RefuseKeys makes every key be refused, or the good ones accepted again.
 func (s *Server) RefuseKeys(on bool) { s.set(func() { s.refuse = on }) }
+
+// Booting makes the server let nobody in and say why, as hosts do that are
+// starting.
+func (s *Server) Booting(on bool) { s.set(func() { s.booting = on }) }
 
 // RotateHostKey gives the server a new ed25519 key instead of those it has.
 func (s *Server) RotateHostKey() {
