@@ -67,7 +67,7 @@ func wrongUsage(c *cli.Context, err error, _ bool) error {
 
 func refuseBadFlags(cmds []*cli.Command) {
 	for _, c := range cmds {
-		c.OnUsageError = wrongUsage
+		c.OnUsageError, c.HideHelpCommand = wrongUsage, true
 		refuseBadFlags(c.Subcommands)
 	}
 }

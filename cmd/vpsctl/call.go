@@ -90,7 +90,7 @@ func (k *call) inventory() (*inventory.Inventory, error) {
 	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
 		return nil, usageError{fmt.Sprintf("inventory %s: there is no such file", path), "name it with -i FILE; inventory.example.yaml shows what one looks like"}
 	}
-	inv, err := inventory.Load(path, inventory.Options{Vars: vars})
+	inv, err := inventory.Load(k.ctx, path, inventory.Options{Vars: vars})
 	if err != nil {
 		return nil, err
 	}
