@@ -1,14 +1,17 @@
 # The lab: real Debian 13 hosts on this machine (e2e/lab). N says how many, LAB_DIR where inventory and keys go.
+# SUITE=bookworm or noble: Debian 12 or Ubuntu 24.04. MEM (megabytes) and CPUS: the size that hosts have and see.
+# LAB_FLAGS: others of "lab up", such as -ipv6-only or -apt-cache=false.
 LAB_DIR ?= .lab
 LAB_PACKAGES := systemd-container mmdebstrap nftables iproute2 debian-archive-keyring
+LAB_PACKAGES += $(if $(MEM)$(CPUS),lxcfs) $(if $(filter noble,$(SUITE)),distro-info-data)
+LAB_UP := -n $(or $(N),2) $(if $(SUITE),-suite $(SUITE)) $(if $(MEM),-mem $(MEM)) $(if $(CPUS),-cpus $(CPUS)) $(LAB_FLAGS)
 LAB_SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 LAB := $(LAB_SUDO) $(LAB_DIR)/lab
-N ?= 2
 
 .PHONY: lab-up lab-down lab-reset lab-list lab-deps lab-build test-e2e
 
-lab-up: lab-deps lab-build  ## N=2: start hosts; print addresses, inventory and known_hosts
-	@$(LAB) up -dir $(LAB_DIR) -n $(N)
+lab-up: lab-deps lab-build  ## N=2 SUITE=bookworm MEM=2048 CPUS=1: start hosts; print addresses, inventory and known_hosts
+	@$(LAB) up -dir $(LAB_DIR) $(LAB_UP)
 
 lab-down: lab-build  ## stop the hosts and remove them
 	@$(LAB) down -dir $(LAB_DIR)
@@ -29,5 +32,6 @@ lab-deps:
 		$(LAB_SUDO) apt-get update -q && \
 		$(LAB_SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $$missing; fi
 
+test-e2e: LAB_PACKAGES += lxcfs
 test-e2e: lab-deps  ## FILTER=TestLab: the tests against real hosts
 	go test -tags e2e -count=1 -timeout 20m $(if $(LAB_SUDO),-exec $(LAB_SUDO)) -run '$(FILTER)' ./e2e/

@@ -22,7 +22,7 @@ func demolish(ctx context.Context, id string) error {
 	if err := killCgroup(ctx, dir); err != nil {
 		return err
 	}
-	if err := errors.Join(removeCgroup(ctx, dir), removeNetwork(ctx, id), unmountBelow(labDir(id))); err != nil {
+	if err := errors.Join(removeCgroup(ctx, dir), removeLimits(ctx, id), removeNetwork(ctx, id), removeLoss(ctx, id), removeLxcfs(id), unmountBelow(labDir(id))); err != nil {
 		return err
 	}
 	if err := removeFolders(id); err != nil {

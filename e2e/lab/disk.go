@@ -78,9 +78,13 @@ func (h *Host) personalize() error {
 		"etc/hostname":    h.Name + "\n",
 		"etc/machine-id":  hex.EncodeToString(id[:]) + "\n",
 		"etc/resolv.conf": string(resolv),
+		aptConfPath:       h.lab.aptConf(h),
 		"etc/hosts":       fmt.Sprintf("127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n%s %s\n", h.Addr, h.Name),
 	}
 	for name, text := range files {
+		if text == "" {
+			continue
+		}
 		if err := os.WriteFile(filepath.Join(h.Root(), name), []byte(text), 0o644); err != nil {
 			return err
 		}

@@ -27,8 +27,9 @@ const bootLimit = 90 * time.Second
 // Host is one host of a lab. Its methods may be called from several goroutines and processes; those that change
 // whether it runs wait for each other.
 type Host struct {
-	Name string
-	Addr string
+	Name  string
+	Addr  string // IPv4, but for a host that has none
+	Addr6 string // empty where this machine has IPv6 switched off
 
 	number int
 	lab    *Lab
@@ -237,6 +238,10 @@ func (h *Host) launch(ctx context.Context) error {
 		return err
 	}
 	defer keeper.Close()
+	confined, err := h.confine(ctx)
+	if err != nil {
+		return err
+	}
 	console, err := os.Create(filepath.Join(h.dir(), "console.log"))
 	if err != nil {
 		return err
@@ -248,6 +253,7 @@ func (h *Host) launch(ctx context.Context) error {
 	}
 	cmd := exec.CommandContext(ctx, "setsid", "--fork", "sh", script)
 	cmd.Env = append(h.bootEnv(filepath.Dir(keeper.Name())), "PATH=/usr/sbin:/usr/bin:/sbin:/bin")
+	cmd.Env = append(cmd.Env, confined...)
 	cmd.Dir = "/"
 	cmd.Stdout, cmd.Stderr = console, console
 	cmd.SysProcAttr = &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: int(keeper.Fd())}
@@ -255,10 +261,14 @@ func (h *Host) launch(ctx context.Context) error {
 }
 
 func (h *Host) bootEnv(cgroup string) []string {
-	return []string{
+	env := []string{
 		"CGROUP=" + cgroup, "NETNS=" + h.netns(), "LINK=" + h.link(), "BRIDGE=" + bridgeOf(h.lab.ID), "MAC=" + h.mac(),
-		"ADDR=" + h.Addr, "GATEWAY=" + h.lab.Gateway(), "MACHINE=" + h.netns(), "ROOT=" + h.Root(),
+		"ADDR6=" + h.Addr6, "MACHINE=" + h.netns(), "ROOT=" + h.Root(), "LINE=" + h.lineScript(),
 	}
+	if h.Addr != h.Addr6 {
+		env = append(env, "ADDR="+h.Addr, "GATEWAY="+h.lab.Gateway())
+	}
+	return env
 }
 
 // kill ends all of the host's processes. Its line goes first, or the kernel would say goodbye for them.

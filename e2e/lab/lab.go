@@ -1,8 +1,8 @@
 //go:build linux
 
-// Package lab runs real Debian 13 hosts on this machine: systemd-nspawn booting systemd and OpenSSH, each host with a
-// network namespace, an address, a cgroup and an overlay of one cached base. It needs root, systemd-container,
-// mmdebstrap, nftables and iproute2.
+// Package lab runs real Debian and Ubuntu hosts on this machine: systemd-nspawn booting systemd and OpenSSH, each host
+// with a network namespace, addresses, a cgroup and an overlay of one cached base. It needs root, systemd-container,
+// mmdebstrap, nftables and iproute2, and lxcfs for hosts with limits.
 //
 // Everything a lab makes carries the lab's id in its name (bridge, links, namespaces, cgroups, nft table, folders), so
 // that it is found and removed after a crash, and nothing else ever is.
@@ -14,10 +14,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strings"
 
 	"golang.org/x/sync/errgroup"
 )
@@ -32,6 +34,12 @@ type Options struct {
 	Prefix    string    // of the hosts' names, "lab" if empty
 	Ephemeral bool      // the lab belongs to this process: whoever builds a lab after its death removes this one
 	Log       io.Writer // what is done to this machine, one line each; nil for silence
+
+	Suite     string   // of the hosts: trixie if empty, bookworm or noble; one per lab
+	Limits    Limits   // of hosts that start from now on; see Host.Limit
+	IPv6Only  bool     // hosts without IPv4: their Addr is an IPv6 address
+	AptCache  bool     // apt in the hosts downloads through a cache that all labs of this machine share
+	AptServer []string // command that calls ServeApt for a lab that outlives this process; none: this process serves
 }
 
 // Lab is a set of hosts that are up, or were. It is safe for use by several goroutines.
@@ -41,6 +49,7 @@ type Lab struct {
 
 	state state
 	log   io.Writer
+	apt   *aptServer // when this process serves
 }
 
 // Up makes the lab of opt.Dir hold at least opt.N running hosts. Hosts that already run are kept as they are, the
@@ -61,6 +70,9 @@ func Up(ctx context.Context, opt Options) (*Lab, error) {
 		return nil, err
 	}
 	defer unlock()
+	if err := l.provideApt(ctx, opt.AptServer); err != nil {
+		return l, err
+	}
 	return l, ensureAll(ctx, l.Hosts)
 }
 
@@ -75,6 +87,7 @@ func (l *Lab) Grow(ctx context.Context, n int) (*Lab, error) {
 		return nil, err
 	}
 	defer unlock()
+	grown.apt = l.apt
 	return grown, ensureAll(ctx, grown.Hosts[len(l.Hosts):])
 }
 
@@ -103,7 +116,7 @@ func prepare(ctx context.Context, opt Options) (*Lab, func(), error) {
 func (l *Lab) furnish(ctx context.Context) error {
 	// Disks of running hosts stand on the present base, so it is changed only when there are none.
 	if !slices.ContainsFunc(l.Hosts, (*Host).Running) {
-		base, err := ensureBase(ctx, l.log)
+		base, err := ensureBase(ctx, l.state.recipe(), l.log)
 		if err != nil {
 			return err
 		}
@@ -134,7 +147,13 @@ func (o Options) check() error {
 	if !regexp.MustCompile(`^[a-z][a-z0-9]{0,15}$`).MatchString(o.Prefix) {
 		return fmt.Errorf("lab: prefix %q: want lower case letters and digits", o.Prefix)
 	}
-	return nil
+	if _, known := recipes[o.Suite]; !known && o.Suite != "" {
+		return fmt.Errorf("lab: suite %q: want one of %s", o.Suite, strings.Join(slices.Sorted(maps.Keys(recipes)), ", "))
+	}
+	if o.IPv6Only && !hasIPv6() {
+		return errors.New("lab: hosts with IPv6 only: this machine has IPv6 switched off")
+	}
+	return o.Limits.check()
 }
 
 // Open finds the lab of a state folder. The error is fs.ErrNotExist when there is none.
@@ -159,7 +178,14 @@ func Open(dir string, log io.Writer) (*Lab, error) {
 func newLab(id string, st state, log io.Writer) *Lab {
 	l := &Lab{ID: id, state: st, log: log}
 	for i, name := range st.Hosts {
-		l.Hosts = append(l.Hosts, &Host{Name: name, Addr: fmt.Sprintf("%s.%d", st.Subnet, 11+i), number: i + 1, lab: l})
+		h := &Host{Name: name, number: i + 1, lab: l, Addr: fmt.Sprintf("%s.%d", st.Subnet, 11+i)}
+		if hasIPv6() {
+			h.Addr6 = fmt.Sprintf("%s%d", prefix6Of(id), 11+i)
+		}
+		if st.IPv6Only {
+			h.Addr = h.Addr6
+		}
+		l.Hosts = append(l.Hosts, h)
 	}
 	return l
 }
@@ -183,8 +209,11 @@ func (l *Lab) KnownHosts() string { return filepath.Join(l.state.Dir, "known_hos
 // Identity is the path of the private key that root, admin and plain accept on every host.
 func (l *Lab) Identity() string { return filepath.Join(l.state.Dir, "id_ed25519") }
 
-// Gateway is the address of this machine as the hosts see it.
+// Gateway is the IPv4 address of this machine as the hosts see it, which those with IPv6 only do not.
 func (l *Lab) Gateway() string { return l.state.Subnet + ".1" }
+
+// Gateway6 is the IPv6 address of this machine as the hosts see it. It forwards nothing.
+func (l *Lab) Gateway6() string { return prefix6Of(l.ID) + "1" }
 
 // Down stops the hosts, and removes them and all else the lab made.
 func (l *Lab) Down(ctx context.Context) error {
@@ -193,6 +222,7 @@ func (l *Lab) Down(ctx context.Context) error {
 		return err
 	}
 	defer unlock()
+	l.apt.close()
 	return errors.Join(demolish(ctx, l.ID), os.Remove(lockPath(l.ID)))
 }
 

@@ -24,7 +24,7 @@ func TestSourcesLike(t *testing.T) {
 		"mirror":        {"Vendor|Tools|http://v/\nDebian|Debian|http://m/debian/\nDebian|Debian|http://other/\n", []string{plain}},
 		"with security": {"Debian|Debian-Security|http://m/sec/\nDebian|Debian|http://m/debian/\n", []string{plain + "deb http://m/sec/ trixie-security main\n", plain}},
 	} {
-		if got := sourcesLike(c.indexes); !slices.Equal(got, c.want) {
+		if got := recipes["trixie"].sourcesLike(c.indexes); !slices.Equal(got, c.want) {
 			t.Errorf("%s: got %q, want %q", name, got, c.want)
 		}
 	}
@@ -110,6 +110,7 @@ func TestLockIsHeldByOneAndSurvivesItsFile(t *testing.T) {
 func TestBaseAge(t *testing.T) {
 	t.Setenv("VPSCTL_LAB_CACHE", t.TempDir())
 	t.Setenv("VPSCTL_LAB_STORE", t.TempDir())
+	trixie := recipes["trixie"]
 	name := func(prefix string, age time.Duration) string {
 		dir := filepath.Join(cacheDir(), prefix+time.Now().UTC().Add(-age).Format(baseTime))
 		if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -117,17 +118,17 @@ func TestBaseAge(t *testing.T) {
 		}
 		return dir
 	}
-	used := name(basePrefix(), 40*24*time.Hour)
+	used := name(trixie.prefix(), 40*24*time.Hour)
 	if err := (state{Base: used}).save("00000a"); err != nil {
 		t.Fatal(err)
 	}
-	unused := name(basePrefix(), 30*24*time.Hour)
-	fresh := name(basePrefix(), time.Hour)
+	unused := name(trixie.prefix(), 30*24*time.Hour)
+	fresh := name(trixie.prefix(), time.Hour)
 	ofOtherRecipe, oldOfOtherRecipe := name("trixie-abc-", time.Hour), name("trixie-abc-", 15*24*time.Hour)
-	if got := newestBase(); got != fresh {
+	if got := newestBase(trixie); got != fresh {
 		t.Errorf("newest: %s, want %s", got, fresh)
 	}
-	if err := pruneBases(fresh); err != nil {
+	if err := pruneBases(trixie, fresh); err != nil {
 		t.Fatal(err)
 	}
 	for dir, want := range map[string]bool{used: true, unused: false, fresh: true, ofOtherRecipe: true, oldOfOtherRecipe: false} {

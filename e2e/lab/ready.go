@@ -45,8 +45,9 @@ func (h *Host) listening() bool {
 	if _, err := os.Stat(filepath.Join(proc, "root/run/nologin")); err == nil {
 		return false
 	}
-	b, _ := os.ReadFile(filepath.Join(proc, "net/tcp"))
-	for line := range strings.Lines(string(b)) {
+	v4, _ := os.ReadFile(filepath.Join(proc, "net/tcp"))
+	v6, _ := os.ReadFile(filepath.Join(proc, "net/tcp6")) // Ubuntu's socket unit is on this one alone
+	for line := range strings.Lines(string(v4) + string(v6)) {
 		// Local address and state: port 22 is 0016, LISTEN is 0A.
 		if f := strings.Fields(line); len(f) > 3 && strings.HasSuffix(f[1], ":0016") && f[3] == "0A" {
 			return true

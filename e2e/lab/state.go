@@ -25,13 +25,40 @@ func storeDir() string { return cmp.Or(os.Getenv("VPSCTL_LAB_STORE"), "/var/lib/
 
 // state is what a lab must remember; all other names follow from the lab's id.
 type state struct {
-	Dir    string   `json:"dir"`
-	Subnet string   `json:"subnet"` // the first three numbers
-	Base   string   `json:"base"`
-	Prefix string   `json:"prefix"`
-	Hosts  []string `json:"hosts"`
-	Owner  *process `json:"owner,omitempty"` // of an ephemeral lab
+	Dir      string   `json:"dir"`
+	Subnet   string   `json:"subnet"` // the first three numbers
+	Base     string   `json:"base"`
+	Prefix   string   `json:"prefix"`
+	Hosts    []string `json:"hosts"`
+	Owner    *process `json:"owner,omitempty"` // of an ephemeral lab
+	Suite    string   `json:"suite,omitempty"` // none: the default
+	IPv6Only bool     `json:"ipv6_only,omitempty"`
+	AptCache bool     `json:"apt_cache,omitempty"`
+	Limits   Limits   `json:"limits,omitzero"` // of hosts that have none of their own
 }
+
+func (st state) recipe() recipe { return recipes[cmp.Or(st.Suite, defaultSuite)] }
+
+// agree takes over what the options want of a lab that is there already. What hosts are made of cannot change.
+func (st *state) agree(opt Options) error {
+	if want := cmp.Or(opt.Suite, st.recipe().suite); want != st.recipe().suite {
+		return &standing{st.Dir, st.recipe().suite}
+	}
+	if opt.IPv6Only && !st.IPv6Only {
+		return &standing{st.Dir, "IPv4"}
+	}
+	st.AptCache = st.AptCache || opt.AptCache
+	if opt.Limits != (Limits{}) {
+		st.Limits = opt.Limits
+	}
+	return nil
+}
+
+// standing is returned for wishes that the lab of a folder cannot have any more.
+type standing struct{ dir, kind string }
+
+func (e *standing) Error() string { return fmt.Sprintf("lab: %s has %s hosts", e.dir, e.kind) }
+func (*standing) Hint() string    { return "take the lab down first, or use another folder" }
 
 // process names a process for good: a pid alone comes back one day.
 type process struct {
@@ -115,13 +142,16 @@ func reserve(ctx context.Context, id string, opt Options) (state, error) {
 	st, err := loadState(id)
 	if errors.Is(err, os.ErrNotExist) {
 		st.Dir, _ = filepath.Abs(opt.Dir)
-		st.Prefix = opt.Prefix
+		st.Prefix, st.Suite, st.IPv6Only = opt.Prefix, opt.Suite, opt.IPv6Only
 		if opt.Ephemeral {
 			st.Owner = thisProcess()
 		}
 		st.Subnet, err = freeSubnet()
 	}
 	if err != nil {
+		return st, err
+	}
+	if err := st.agree(opt); err != nil {
 		return st, err
 	}
 	for i := len(st.Hosts); i < opt.N; i++ {

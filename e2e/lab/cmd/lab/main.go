@@ -1,14 +1,22 @@
 //go:build linux
 
-// Lab builds real Debian 13 hosts on this machine and handles them.
+// Lab builds real Debian and Ubuntu hosts on this machine and handles them.
 //
-//	lab up [-n N] [-prefix NAME]    at least N running hosts; prints addresses, inventory, known_hosts, identity
+//	lab up [-n N] [-prefix NAME] [-suite NAME] [-mem MB] [-cpus N] [-ipv6-only] [-apt-cache=false]
+//	                                at least N running hosts; prints addresses, inventory, known_hosts, identity
 //	lab down                        stop and remove them and all that was made for them
 //	lab list                        the hosts, whether they run, their CPU seconds
 //	lab reset|kill|start|reboot|cut|restore [HOST…]    all hosts when none is named
 //	lab exec HOST COMMAND…          as root inside the host, without ssh
+//	lab limit HOST MB CPUS          another size, by a power cycle; 0 is all that this machine has
+//	lab rate HOST MBIT              bound on its line, each way; 0 lifts it
+//	lab loss HOST PERCENT           of the packets, each way
+//	lab delay HOST DURATION         of a round trip, where the kernel has netem
+//	lab proxy HOST DURATION [JITTER]    an address on loopback that leads to the host's ssh with that delay, until ^C
 //
-// Every verb takes -dir FOLDER (default .lab), the lab's state folder, and needs root.
+// Every verb takes -dir FOLDER (default .lab), the lab's state folder, and needs root. Suites are trixie, bookworm and
+// noble. VPSCTL_LAB_MIRROR names a mirror to build bases from, VPSCTL_LAB_CACHE and VPSCTL_LAB_STORE the folders of
+// what outlives labs (bases, the apt cache) and of what does not.
 package main
 
 import (
@@ -19,13 +27,14 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"strings"
 	"syscall"
 
 	"github.com/vpsctl/vpsctl/e2e/lab"
 )
 
-const usage = "lab up|down|list|reset|kill|start|reboot|cut|restore|exec [-dir FOLDER] …"
+const usage = "lab up|down|list|reset|kill|start|reboot|cut|restore|exec|limit|rate|loss|delay|proxy [-dir FOLDER] …"
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -51,6 +60,11 @@ func run(ctx context.Context, args []string, out, talk io.Writer) error {
 	flags.StringVar(&opt.Dir, "dir", ".lab", "state folder of the lab")
 	flags.IntVar(&opt.N, "n", 2, "how many hosts (up)")
 	flags.StringVar(&opt.Prefix, "prefix", "lab", "of the hosts' names (up)")
+	flags.StringVar(&opt.Suite, "suite", "", "trixie, bookworm or noble (up)")
+	flags.IntVar(&opt.Limits.MemoryMB, "mem", 0, "megabytes of a host's memory; 0: all (up)")
+	flags.IntVar(&opt.Limits.CPUs, "cpus", 0, "of a host; 0: all (up)")
+	flags.BoolVar(&opt.IPv6Only, "ipv6-only", false, "hosts without IPv4 (up)")
+	flags.BoolVar(&opt.AptCache, "apt-cache", true, "hosts share what apt downloads (up)")
 	if err := flags.Parse(args[1:]); err != nil {
 		return err
 	}
@@ -63,6 +77,11 @@ func run(ctx context.Context, args []string, out, talk io.Writer) error {
 		return withLab(opt, func(l *lab.Lab) error { return list(l, out) })
 	case "exec":
 		return withLab(opt, func(l *lab.Lab) error { return inside(ctx, l, flags.Args(), out) })
+	case aptCacheVerb:
+		return withLab(opt, func(l *lab.Lab) error { return l.ServeApt(ctx) })
+	}
+	if set, ok := settings[verb]; ok {
+		return withLab(opt, func(l *lab.Lab) error { return set.do(ctx, l, flags.Args(), out) })
 	}
 	act, ok := actions[verb]
 	if !ok {
@@ -81,12 +100,21 @@ var actions = map[string]func(*lab.Host, context.Context) error{
 }
 
 func up(ctx context.Context, opt lab.Options, out io.Writer) error {
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	dir, err := filepath.Abs(opt.Dir)
+	if err != nil {
+		return err
+	}
+	opt.AptServer = []string{self, aptCacheVerb, "-dir", dir}
 	l, err := lab.Up(ctx, opt)
 	if err != nil {
 		return err
 	}
 	for _, h := range l.Hosts {
-		fmt.Fprintf(out, "%-12s %s\n", h.Name, h.Addr)
+		fmt.Fprintf(out, "%-12s %-15s %s\n", h.Name, h.Addr, h.Addr6)
 	}
 	_, err = fmt.Fprintf(out, "inventory    %s\nknown_hosts  %s\nidentity     %s\n", l.Inventory(), l.KnownHosts(), l.Identity())
 	return err
@@ -122,7 +150,7 @@ func list(l *lab.Lab, out io.Writer) error {
 			state = "running"
 		}
 		cpu, _ = h.CPU() // a host that was never started has none
-		fmt.Fprintf(out, "%-12s %-15s %-8s %8.1f s CPU\n", h.Name, h.Addr, state, cpu)
+		fmt.Fprintf(out, "%-12s %-15s %-8s %8.1f s CPU%s\n", h.Name, h.Addr, state, cpu, describe(h))
 	}
 	return nil
 }
