@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/ed25519"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -13,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"github.com/santhosh-tekuri/jsonschema/v6"
 	"golang.org/x/crypto/ssh"
 
 	"github.com/vpsctl/vpsctl/remote/sshtest"
@@ -31,10 +33,13 @@ func TestScripts(t *testing.T) {
 		Dir:   "testdata/script",
 		Setup: setupScript,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"server": startServer, "fault": faultServer, "edit": editFile,
+			"server": startServer, "fault": faultServer, "edit": editFile, "valid": validFile,
 		},
 	})
 }
+
+// schemaDir is absolute: scripts work in folders of their own.
+var schemaDir, _ = filepath.Abs("../../docs/schema")
 
 type serversKey struct{}
 
@@ -139,5 +144,31 @@ func editFile(ts *testscript.TestScript, neg bool, args []string) {
 		b, err := os.ReadFile(path)
 		ts.Check(err)
 		ts.Check(os.WriteFile(path, []byte(os.Expand(string(b), ts.Getenv)), 0o644))
+	}
+}
+
+// validFile is `valid SCHEMA FILE`: the document fits docs/schema/SCHEMA.schema.json.
+func validFile(ts *testscript.TestScript, neg bool, args []string) {
+	c := jsonschema.NewCompiler()
+	paths, err := filepath.Glob(filepath.Join(schemaDir, "*.json"))
+	ts.Check(err)
+	var id string
+	for _, p := range paths {
+		f, err := os.Open(p)
+		ts.Check(err)
+		doc, err := jsonschema.UnmarshalJSON(f)
+		ts.Check(errors.Join(err, f.Close()))
+		own, _ := doc.(map[string]any)["$id"].(string)
+		ts.Check(c.AddResource(own, doc))
+		if filepath.Base(p) == args[0]+".schema.json" {
+			id = own
+		}
+	}
+	schema, err := c.Compile(id)
+	ts.Check(err)
+	doc, err := jsonschema.UnmarshalJSON(strings.NewReader(ts.ReadFile(args[1])))
+	ts.Check(err)
+	if err := schema.Validate(doc); (err != nil) != neg {
+		ts.Fatalf("%s: %v", args[0], err)
 	}
 }
