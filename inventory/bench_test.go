@@ -37,7 +37,7 @@ func BenchmarkLoad10000(b *testing.B) {
 		b.SetBytes(st.Size())
 	}
 	for b.Loop() {
-		inv, err := Load(name, Options{SSHConfig: filepath.Join(dir, "ssh_config")})
+		inv, err := Load(b.Context(), name, Options{SSHConfig: filepath.Join(dir, "ssh_config")})
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -8,8 +8,9 @@ import (
 )
 
 // Code are the lines of the inventory that run something or read files outside
-// its folder when connecting, sorted, each once: what a user confirms before a
-// shared inventory is trusted.
+// its folder when connecting, sorted, each once, after the program that printed
+// it: what a user confirms before a shared inventory is trusted. The same words
+// in another folder may mean something else: Dir belongs to them.
 func (inv *Inventory) Code() []string {
 	found := map[string]bool{}
 	for _, h := range inv.hosts {
@@ -27,6 +28,9 @@ func (inv *Inventory) Code() []string {
 		lines = append(lines, line)
 	}
 	slices.Sort(lines)
+	if inv.program != nil {
+		lines = append([]string{inv.program.code()}, lines...)
+	}
 	return lines
 }
 

@@ -13,6 +13,13 @@ type file struct {
 	extra    layer // -e
 	groups   []*group
 	hosts    []*host
+	notes    []note
+}
+
+// note is a warning about a place.
+type note struct {
+	at   pos
+	text string
 }
 
 type host struct {
@@ -37,7 +44,14 @@ type named struct {
 }
 
 func (w *walker) read(data []byte) *file {
+	if f, ok := w.json(data); ok {
+		return f
+	}
 	f := &file{}
+	if len(data) > maxFile {
+		w.add(pos{}, "several smaller inventories are read faster, too", "larger than %d MiB", maxFile>>20)
+		return f
+	}
 	root := w.document(data)
 	if root == nil || w.foreign(root) {
 		return f
@@ -62,11 +76,11 @@ func (w *walker) read(data []byte) *file {
 	return f
 }
 
-// foreign reports Ansible's formats once, instead of every key of theirs.
+// foreign reports Ansible's YAML once, instead of every key of it.
 func (w *walker) foreign(root *yaml.Node) bool {
 	for i := 0; root.Kind == yaml.MappingNode && i+1 < len(root.Content); i += 2 {
 		if k := root.Content[i]; k.Value == "_meta" || k.Value == "all" || k.Value == "ungrouped" {
-			w.add(at(k), "an inventory has the keys defaults, groups and hosts", "an inventory in Ansible's format is not in this release")
+			w.add(at(k), "let Ansible print it as JSON, which is read: ansible-inventory -i FILE --list --export > hosts.json", "this is Ansible's YAML, not an inventory of vpsctl")
 			return true
 		}
 	}

@@ -1,13 +1,15 @@
 // Package inventory says which hosts there are and how each is reached. Load
-// turns a YAML file into hosts whose every value is final and knows where it
-// came from; every mistake of the file comes out at once. Nothing is run and no
-// secret is read while loading.
+// turns a file into hosts whose every value is final and knows where it came
+// from; every mistake of the file comes out at once. The file is YAML, or JSON
+// as Ansible's dynamic inventory scripts print it, or a program that prints one
+// of the two. No secret is read while loading.
 //
 // A host's settings, weakest first: ~/.ssh/config, defaults, parent group,
 // child group, host, -e.
 package inventory
 
 import (
+	"context"
 	"path/filepath"
 	"slices"
 )
@@ -19,11 +21,16 @@ type Options struct {
 	// SSHConfig is the path of the ssh_config file; "" is ~/.ssh/config, "none"
 	// reads none.
 	SSHConfig string
+	// Approve is asked before a program is run that prints the inventory: code is
+	// what Inventory.Code would say of it, dir the program's folder. An error ends
+	// Load. Nil approves of none.
+	Approve func(dir string, code []string) error
 }
 
 // Inventory is a file without mistakes.
 type Inventory struct {
 	dir      string
+	program  *program // that printed it; nil: a file
 	hosts    []Host
 	groups   []Group
 	index    map[string]int // of hosts
@@ -76,14 +83,34 @@ type Group struct {
 	Groups []string // child groups
 }
 
-// Load reads the inventory at path. The error is a *Problems.
-func Load(path string, opt Options) (*Inventory, error) {
+// Load reads the inventory at path, or what the program there prints; ctx ends
+// the program. The error is a *Problems, or what Approve returned.
+func Load(ctx context.Context, path string, opt Options) (*Inventory, error) {
 	c := &problems{file: path}
-	data := readFile(path, c)
+	data, prog := readFile(path, c)
 	if err := c.err(); err != nil {
 		return nil, err
 	}
-	return parse(path, data, opt)
+	if prog == nil {
+		return parse(path, data, opt)
+	}
+	if opt.Approve == nil {
+		c.add(pos{}, "", "is a program, and nobody has approved of running it")
+		return nil, c.err()
+	}
+	if err := opt.Approve(filepath.Dir(prog.path), []string{prog.code()}); err != nil {
+		return nil, err
+	}
+	data, err := prog.run(ctx)
+	if err != nil {
+		c.add(pos{}, "see what it prints: "+path+" --list", "%s", err)
+		return nil, c.err()
+	}
+	inv, err := parse(path+" (its output)", data, opt)
+	if inv != nil {
+		inv.program = prog
+	}
+	return inv, err
 }
 
 func parse(path string, data []byte, opt Options) (*Inventory, error) {
@@ -101,6 +128,9 @@ func parse(path string, data []byte, opt Options) (*Inventory, error) {
 	}
 	if err := w.err(); err != nil {
 		return nil, err
+	}
+	for _, n := range f.notes {
+		r.warn(n.at, n.text)
 	}
 	return r.inventory(), nil
 }

@@ -20,7 +20,7 @@ func load(t *testing.T, text string, opt Options) (*Inventory, error) {
 	t.Setenv("HOME", filepath.Join(dir, "home"))
 	t.Chdir(dir)
 	write(t, "inventory.yaml", text)
-	return Load("inventory.yaml", opt)
+	return Load(t.Context(), "inventory.yaml", opt)
 }
 
 func mustLoad(t *testing.T, text string, opt Options) *Inventory {
@@ -302,7 +302,7 @@ func TestFile(t *testing.T) {
 			chmod(t, "open", 0o777|os.ModeSticky)
 			return "open/i.yaml"
 		}},
-		{"huge", "i.yaml: the file is larger than 4 MiB\n  hint: several smaller inventories are read faster, too", func(t *testing.T) string {
+		{"huge", "i.yaml: larger than 4 MiB\n  hint: several smaller inventories are read faster, too", func(t *testing.T) string {
 			write(t, "i.yaml", good+strings.Repeat("# x\n", maxFile/4))
 			return "i.yaml"
 		}},
@@ -314,7 +314,7 @@ func TestFile(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Chdir(t.TempDir())
-			_, err := Load(c.make(t), Options{SSHConfig: "none"})
+			_, err := Load(t.Context(), c.make(t), Options{SSHConfig: "none"})
 			got := ""
 			if err != nil {
 				got = err.Error()
@@ -340,7 +340,7 @@ func TestPipe(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.Close()
-	inv, err := Load(fmt.Sprintf("/dev/fd/%d", r.Fd()), Options{SSHConfig: "none"})
+	inv, err := Load(t.Context(), fmt.Sprintf("/dev/fd/%d", r.Fd()), Options{SSHConfig: "none"})
 	if err != nil || len(inv.Hosts()) != 1 {
 		t.Error(err)
 	}

@@ -79,7 +79,7 @@ func (c *mistake) run(t *testing.T) {
 		write(t, "ssh_config", c.ssh)
 		opt.SSHConfig = "ssh_config"
 	}
-	_, err := Load("inventory.yaml", opt)
+	_, err := Load(t.Context(), "inventory.yaml", opt)
 	var p *Problems
 	if !errors.As(err, &p) {
 		t.Fatalf("the error is %v, not a *Problems", err)

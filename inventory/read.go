@@ -1,9 +1,8 @@
 package inventory
 
 import (
-	"bytes"
+	"bufio"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -11,40 +10,38 @@ import (
 	"runtime"
 )
 
-// maxFile is the largest inventory, in bytes: some 30,000 hosts.
+// maxFile is the largest inventory in YAML, in bytes: some 30,000 hosts.
 const maxFile = 4 << 20
 
-// readFile reads the inventory, or adds why it does not. It may be a pipe, so
-// that `-i <(sops -d …)` works.
-func readFile(path string, c *problems) []byte {
+// readFile reads the inventory, or says which program prints it, or adds why
+// neither. It may be a pipe, so that `-i <(sops -d …)` works.
+func readFile(path string, c *problems) ([]byte, *program) {
 	f, err := os.Open(path)
 	if err != nil {
 		c.add(pos{}, missingHint(err), "%s", reason(err))
-		return nil
+		return nil, nil
 	}
 	defer f.Close()
 	st, err := f.Stat()
 	if err != nil {
 		c.add(pos{}, "", "%s", reason(err))
-		return nil
+		return nil, nil
 	}
 	if !acceptable(path, st, c) {
-		return nil
+		return nil, nil
 	}
-	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	r := bufio.NewReader(f)
+	if head, _ := r.Peek(4); isProgram(head) {
+		return nil, examine(path, st, r, c)
+	}
+	data, err := io.ReadAll(io.LimitReader(r, maxJSON+1))
 	switch {
 	case err != nil:
 		c.add(pos{}, "", "read: %s", reason(err))
-		return nil
-	case len(data) > maxFile:
-		c.add(pos{}, "several smaller inventories are read faster, too", "the file is larger than %d MiB", maxFile>>20)
-		return nil
-	case bytes.HasPrefix(data, []byte("#!")) || bytes.HasPrefix(data, []byte("\x7fELF")):
-		c.add(pos{}, fmt.Sprintf("run it yourself and keep what it prints: ./%s > hosts.yaml, then -i hosts.yaml", filepath.Base(path)),
-			"an executable inventory is not in this release")
-		return nil
+	case len(data) > maxJSON:
+		c.add(pos{}, "several smaller inventories are read faster, too", "larger than %d MiB", maxJSON>>20)
 	}
-	return data
+	return data, nil
 }
 
 // acceptable refuses what others can change under our hands: an inventory

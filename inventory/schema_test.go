@@ -44,7 +44,7 @@ func asJSON(t *testing.T, text string) any {
 
 func TestExampleLoadsAndFollowsTheSchema(t *testing.T) {
 	const name = "../inventory.example.yaml"
-	inv, err := Load(name, Options{SSHConfig: "none"})
+	inv, err := Load(t.Context(), name, Options{SSHConfig: "none"})
 	if err != nil {
 		t.Fatal(err)
 	}

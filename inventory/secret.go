@@ -187,12 +187,16 @@ type bounded struct {
 	most  int
 	quiet bool
 	over  bool
+	full  func() // called when more comes; may be nil
 }
 
 func (b *bounded) Write(p []byte) (int, error) {
 	room := min(len(p), b.most-len(b.kept))
 	b.kept = append(b.kept, p[:room]...)
 	if b.over = b.over || room < len(p); b.over && !b.quiet {
+		if b.full != nil {
+			b.full()
+		}
 		return room, errors.New("too much output")
 	}
 	return len(p), nil

@@ -56,7 +56,7 @@ func sshHosts(t *testing.T, text string) *Inventory {
 	write(t, filepath.Join(home, ".ssh/config"), sshText)
 	write(t, filepath.Join(home, ".ssh/conf.d/a.conf"), "User included # not alias\nHost inc\n  Port 99\n")
 	write(t, filepath.Join(home, ".ssh/never.conf"), "Host *\n Port 1\n")
-	inv, err := Load("inventory.yaml", Options{})
+	inv, err := Load(t.Context(), "inventory.yaml", Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -145,7 +145,7 @@ func TestSSHConfigNeverFails(t *testing.T) {
 			t.Setenv("HOME", t.TempDir())
 			c.make(t)
 			write(t, "i.yaml", "hosts: {a: {}}")
-			inv, err := Load("i.yaml", Options{})
+			inv, err := Load(t.Context(), "i.yaml", Options{})
 			if err != nil {
 				t.Fatal(err)
 			}
