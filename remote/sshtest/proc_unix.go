@@ -85,14 +85,15 @@ func (s *Server) attach(c *conn, ch ssh.Channel, cmd *exec.Cmd, user, asked stri
 		p.close()
 		return err
 	}
-	s.groups = append(s.groups, cmd.Process.Pid)
-	s.wg.Go(func() { s.serveProcess(c, ch, cmd, p) })
+	pid := cmd.Process.Pid
+	s.groups = append(s.groups, pid)
+	s.wg.Go(func() { s.serveProcess(c, ch, cmd, p, pid) })
 	return nil
 }
 
 // serveProcess moves bytes until the process has ended, or the connection has:
 // as with sshd, the process then goes on with closed pipes.
-func (s *Server) serveProcess(c *conn, ch ssh.Channel, cmd *exec.Cmd, p *pipes) {
+func (s *Server) serveProcess(c *conn, ch ssh.Channel, cmd *exec.Cmd, p *pipes, pid int) {
 	out, done := make(chan struct{}, 2), make(chan struct{})
 	s.wg.Go(func() {
 		io.Copy(p.in, ch)
@@ -115,7 +116,7 @@ func (s *Server) serveProcess(c *conn, ch ssh.Channel, cmd *exec.Cmd, p *pipes) 
 	})
 	s.wg.Go(func() {
 		err := cmd.Wait()
-		s.set(func() { s.groups = slices.DeleteFunc(s.groups, func(pid int) bool { return pid == cmd.Process.Pid }) })
+		s.set(func() { s.groups = slices.DeleteFunc(s.groups, func(p int) bool { return p == pid }) })
 		<-out
 		<-out
 		sayExit(ch, err)
@@ -255,7 +256,9 @@ func (s *Server) startSFTP(c *conn, ch ssh.Channel, user string) error {
 // every process that has id in its environment: those that left their group.
 func killAll(groups []int, id string) {
 	for _, pid := range groups {
-		syscall.Kill(-pid, syscall.SIGKILL)
+		if pid > 1 { // 0 and 1 would mean more than a group of ours
+			syscall.Kill(-pid, syscall.SIGKILL)
+		}
 	}
 	for range 10 {
 		found := false

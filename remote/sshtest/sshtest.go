@@ -16,6 +16,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 
@@ -147,7 +148,7 @@ func (s *Server) Close() {
 	for c := range s.conns {
 		c.Close()
 	}
-	groups := s.groups
+	groups := slices.Clone(s.groups) // the original changes as processes end
 	s.mu.Unlock()
 	killAll(groups, s.id)
 	s.wg.Wait()
