@@ -22,6 +22,8 @@ const (
 	KindSample    Kind = "sample"     // resources of the host since the last sample
 	KindNote      Kind = "note"       // something a reader should know
 	KindCancelled Kind = "cancelling" // cancel was asked for; what is still waited for
+	KindReboot    Kind = "reboot"     // the host reboots; the run goes on when the rest of its plan comes
+	KindResumed   Kind = "resumed"    // it goes on, in another boot
 	KindEnd       Kind = "end"        // always the last
 )
 
@@ -61,12 +63,19 @@ type Event struct {
 	PhaseEnd *PhaseEnd `json:"phase_end,omitempty"`
 	Sample   *Sample   `json:"sample,omitempty"`
 	Note     *Note     `json:"note,omitempty"`
+	Reboot   *Reboot   `json:"reboot,omitempty"`
 	End      *End      `json:"end,omitempty"`
+}
+
+// Reboot says behind which step of which boot a run rests.
+type Reboot struct {
+	BootID string `json:"boot_id"`        // of reboot: the boot that ends; of resumed: the new one
+	Step   string `json:"step,omitempty"` // phase/name of the step that asked
 }
 
 // Refused says why no run was begun.
 type Refused struct {
-	Stage  string `json:"stage"` // lock, plan, exists, disk
+	Stage  string `json:"stage"` // lock, plan, exists, disk, boot (the host has not rebooted yet)
 	Text   string `json:"text"`
 	Holder *Lock  `json:"holder,omitempty"`
 }

@@ -23,7 +23,7 @@ type Plan struct {
 	Wire  int    `json:"wire"`
 	RunID string `json:"run_id"`
 	Host  string `json:"host"`
-	Verb  string `json:"verb"` // provision, run, verify
+	Verb  string `json:"verb"` // provision, run, verify, rollback
 	// Exclusive runs hold the host's lock from their first event to their last.
 	Exclusive bool `json:"exclusive,omitempty"`
 	// Sequential turns off running parallel phases side by side.
@@ -40,6 +40,10 @@ type Plan struct {
 	Phases        []Phase `json:"phases"`
 	// Secrets by name. They are masked by value in every event.
 	Secrets map[string]string `json:"secrets,omitempty"`
+	// Continues says that this is the rest of a run that had the host rebooted:
+	// it is named by RunID, has its plan, and goes on behind the step that asked.
+	// The boot it was begun in is over; the host refuses it until then.
+	Continues *Reboot `json:"continues,omitempty"`
 }
 
 // Keep bounds what old runs leave on a host. Zero values mean 10 runs, 30 days.
@@ -78,34 +82,85 @@ type Requires struct {
 }
 
 // Step is one thing that shall be true, or a script. Exactly one of the kinds
-// (Packages … Assert) is set.
+// (Packages … Revert) is set.
 type Step struct {
-	Name     string        `json:"name"` // unique in its phase; its id is phase/name
-	Packages *Packages     `json:"packages,omitempty"`
-	File     *File         `json:"file,omitempty"`
-	Service  *Service      `json:"service,omitempty"`
-	User     *User         `json:"user,omitempty"`
-	Run      *Run          `json:"run,omitempty"`
-	Assert   *Assert       `json:"assert,omitempty"`
+	Name     string    `json:"name"` // unique in its phase; its id is phase/name
+	Packages *Packages `json:"packages,omitempty"`
+	File     *File     `json:"file,omitempty"`
+	Service  *Service  `json:"service,omitempty"`
+	User     *User     `json:"user,omitempty"`
+	Run      *Run      `json:"run,omitempty"`
+	Assert   *Assert   `json:"assert,omitempty"`
+	// Repository and Archive come from elsewhere, Revert takes back.
+	Repository *AptRepository `json:"apt_repository,omitempty"`
+	Archive    *Archive       `json:"archive,omitempty"`
+	Revert     *Revert        `json:"revert,omitempty"`
+
 	When     string        `json:"when,omitempty"` // read-only script; not 0 = skipped
 	As       string        `json:"as,omitempty"`   // user for run, check, undo, file
 	OnChange []Handler     `json:"on_change,omitempty"`
 	Secrets  []string      `json:"secrets,omitempty"` // names, readable at $VPSCTL_SECRETS/name
-	Timeout  time.Duration `json:"timeout,omitempty"`
-	Retries  int           `json:"retries,omitempty"`
+	Timeout  time.Duration `json:"timeout,omitempty"` // of one try
+	Budget   time.Duration `json:"budget,omitempty"`  // of all tries and waits together
+	Retries  int           `json:"retries,omitempty"` // only of what can pass: the network, a lock
 	Optional bool          `json:"optional,omitempty"`
+	Reboot   bool          `json:"reboot,omitempty"` // the host reboots once the step has changed something
 	Guard    *Guard        `json:"guard,omitempty"`
 	Skip     string        `json:"skip,omitempty"` // not run, for this reason
 }
 
-// Packages shall be installed (apt).
+// Packages shall be installed (apt). Answers are given to debconf before
+// packages that are missing are installed, and to no others.
 type Packages struct {
-	Names      []string `json:"names"`
-	Recommends bool     `json:"recommends,omitempty"`
+	Names      []string  `json:"names"`
+	Recommends bool      `json:"recommends,omitempty"`
+	Debconf    []Debconf `json:"debconf,omitempty"`
+}
+
+// Debconf is the answer to a question that a package asks.
+type Debconf struct {
+	Owner    string `json:"owner"` // package
+	Question string `json:"question"`
+	Type     string `json:"type"` // boolean, string, select, multiselect, password, note
+	Value    string `json:"value,omitempty"`
+	Secret   string `json:"secret,omitempty"` // the name of one, instead of a value
+}
+
+// AptRepository is a source of packages: one deb822 file and the keys that it
+// trusts, none but those with these fingerprints.
+type AptRepository struct {
+	Name          string   `json:"name"`
+	URIs          []string `json:"uris"`
+	Suites        []string `json:"suites"`
+	Components    []string `json:"components,omitempty"`
+	Architectures []string `json:"architectures,omitempty"`
+	KeyURL        string   `json:"key_url,omitempty"` // fetched on the host; else Key
+	Key           []byte   `json:"key,omitempty"`
+	Fingerprints  []string `json:"fingerprints"` // upper-case hex: 40 digits (version 4) or 64 (version 6)
+	Path          string   `json:"path"`         // of the source
+	Keyring       string   `json:"keyring"`      // of the keys, binary
+}
+
+// Archive is a tar archive, compressed or not, whose files shall lie in the
+// folder Dest.
+type Archive struct {
+	URL     string `json:"url,omitempty"` // fetched on the host; else Content
+	Content []byte `json:"content,omitempty"`
+	SHA256  string `json:"sha256"`          // hex, of the archive
+	Dest    string `json:"dest"`            // the folder; all that is in it comes from the archive
+	Strip   int    `json:"strip,omitempty"` // leading parts taken from each name
+	Owner   string `json:"owner,omitempty"` // user or user:group of all of it
+}
+
+// Revert undoes what a step of an earlier run did, and has its handlers run.
+type Revert struct {
+	Run  string `json:"run"`
+	Step string `json:"step"` // phase/name
 }
 
 // File shall be as described. State is present (the default), absent,
-// directory or link.
+// directory or link. With Keys the file is there already and only these keys of
+// it change.
 type File struct {
 	Path      string `json:"path"`
 	State     string `json:"state,omitempty"`
@@ -115,6 +170,16 @@ type File struct {
 	Owner     string `json:"owner,omitempty"`  // user or user:group
 	Validate  string `json:"validate,omitempty"`
 	Sensitive bool   `json:"sensitive,omitempty"`
+	Keys      []Key  `json:"keys,omitempty"`
+}
+
+// Key is a line "name = value" of an ini-like file. Section is empty for what
+// stands before the first section.
+type Key struct {
+	Section string `json:"section,omitempty"`
+	Name    string `json:"name"`
+	Value   string `json:"value,omitempty"`
+	Absent  bool   `json:"absent,omitempty"` // there shall be no such line
 }
 
 // Service shall be enabled or not, running or not (systemd). An empty field is
@@ -177,16 +242,17 @@ type Guard struct {
 }
 
 // Hash names the plan: hex SHA-256 of its JSON without secrets and without the
-// content of sensitive files, so that nobody can test guesses against it.
+// content of sensitive files, so that nobody can test guesses against it. Where
+// a run goes on and through which connection does not count.
 func (p Plan) Hash() string {
-	p.Secrets = nil
+	p.Secrets, p.Continues, p.ConnectionKey = nil, nil, ""
 	p.Phases = slices.Clone(p.Phases)
 	for i := range p.Phases {
 		p.Phases[i].Steps = slices.Clone(p.Phases[i].Steps)
 		for j, s := range p.Phases[i].Steps {
 			if s.File != nil && s.File.Sensitive {
 				f := *s.File
-				f.Content = nil
+				f.Content, f.Keys = nil, nil
 				p.Phases[i].Steps[j].File = &f
 			}
 		}
@@ -214,6 +280,12 @@ func (s Step) Kind() string {
 		return "run"
 	case s.Assert != nil:
 		return "assert"
+	case s.Repository != nil:
+		return "apt_repository"
+	case s.Archive != nil:
+		return "archive"
+	case s.Revert != nil:
+		return "revert"
 	}
 	return ""
 }
