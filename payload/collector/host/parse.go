@@ -85,14 +85,17 @@ func parseMeminfo(b []byte) (m memory) {
 // parseLoad reads the first number of /proc/loadavg.
 func parseLoad(b []byte) float64 {
 	whole, rest := uintAt(b)
-	load := float64(whole)
-	if len(rest) > 1 && rest[0] == '.' {
-		for scale, i := 0.1, 1; i < len(rest) && rest[i] >= '0' && rest[i] <= '9'; i++ {
-			load += scale * float64(rest[i]-'0')
-			scale /= 10
-		}
+	if len(rest) == 0 || rest[0] != '.' {
+		return float64(whole)
 	}
-	return load
+	digits, scale := uint64(0), 1.0
+	for _, c := range rest[1:min(len(rest), 7)] {
+		if c < '0' || c > '9' {
+			break
+		}
+		digits, scale = digits*10+uint64(c-'0'), scale*10
+	}
+	return float64(whole) + float64(digits)/scale
 }
 
 // parsePressure reads "some avg10=" of a file of /proc/pressure.
