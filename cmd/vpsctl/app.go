@@ -14,6 +14,7 @@ import (
 // line, its function.
 func newApp(s streams) *cli.App {
 	commands := []*cli.Command{
+		initCommand(),
 		inventoryCommand(),
 		{Name: "ping", Usage: "reach every host and log in", Flags: flags(hostFlags, waitFlags), Action: with(ping),
 			Description: "Dials every host, checks its key, logs in, runs one command.", CustomHelpTemplate: help(

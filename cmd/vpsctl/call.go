@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
@@ -73,7 +71,9 @@ func signalError(sig os.Signal) error {
 }
 
 // inventory loads the inventory and warns of what it could not use.
-func (k *call) inventory() (*inventory.Inventory, error) {
+func (k *call) inventory() (*inventory.Inventory, error) { return k.loadInventory(k.approve) }
+
+func (k *call) loadInventory(approve func(dir string, code []string) error) (*inventory.Inventory, error) {
 	vars, err := extraVars(k.StringSlice("extra-var"))
 	if err != nil {
 		return nil, err
@@ -88,9 +88,14 @@ func (k *call) inventory() (*inventory.Inventory, error) {
 	}
 	path := k.String("inventory")
 	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
-		return nil, usageError{fmt.Sprintf("inventory %s: there is no such file", path), "name it with -i FILE; inventory.example.yaml shows what one looks like"}
+		return nil, usageError{fmt.Sprintf("inventory %s: there is no such file", path), "name it with -i FILE, or write one with `vpsctl init`"}
 	}
-	inv, err := inventory.Load(k.ctx, path, inventory.Options{Vars: vars})
+	ctx, stop := k.interruptible()
+	defer stop()
+	inv, err := inventory.Load(ctx, path, inventory.Options{Vars: vars, Approve: approve})
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -200,28 +205,4 @@ func (k *call) confirm(question string) error {
 		return exitError{exitInterrupted, errors.New("nothing was done")}
 	}
 	return nil
-}
-
-// trusted refuses to connect with an inventory that runs commands or reads
-// files elsewhere until somebody has looked at those lines once: a shared
-// inventory is code.
-func (k *call) trusted(inv *inventory.Inventory) error {
-	lines := inv.Code()
-	if len(lines) == 0 {
-		return nil
-	}
-	kept, err := os.ReadFile(filepath.Join(k.stateDir(), "trusted"))
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
-	}
-	if slices.Contains(strings.Fields(string(kept)), trustHash(lines)) {
-		return nil
-	}
-	return usageError{"the inventory runs commands or reads files that you have not confirmed:\n" + strings.Join(lines, "\n"),
-		"look at these lines, then type `vpsctl inventory trust`"}
-}
-
-func trustHash(lines []string) string {
-	sum := sha256.Sum256([]byte(strings.Join(lines, "\n")))
-	return hex.EncodeToString(sum[:])
 }

@@ -15,7 +15,7 @@ import (
 
 func hostsCommand() *cli.Command {
 	return &cli.Command{Name: "hosts", Usage: "known host keys", CustomHelpTemplate: help("vpsctl hosts forget alpha", "vpsctl hosts forget alpha -i other.yaml", "vpsctl hosts forget alpha --known-hosts ./known_hosts"), Subcommands: []*cli.Command{
-		{Name: "forget", Usage: "forget the known keys of a host that was rebuilt", ArgsUsage: "NAME", Flags: flags(talkFlags, []cli.Flag{
+		{Name: "forget", Usage: "forget the known keys of a host that was rebuilt", ArgsUsage: "NAME", Flags: flags(talkFlags, stateFlags, []cli.Flag{
 			&cli.StringFlag{Name: "known-hosts", EnvVars: env("known-hosts"), Usage: "this `FILE` instead of ~/.ssh/known_hosts"}}),
 			Action: with(hostsForget), CustomHelpTemplate: help("vpsctl hosts forget alpha", "vpsctl hosts forget alpha --known-hosts ./known_hosts", "vpsctl hosts forget alpha && vpsctl ping -l alpha --accept-new-host-keys")},
 	}}

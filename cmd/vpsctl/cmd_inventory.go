@@ -1,10 +1,9 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -12,10 +11,11 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/vpsctl/vpsctl/inventory"
+	"github.com/vpsctl/vpsctl/report"
 )
 
 func inventoryCommand() *cli.Command {
-	fl := flags(talkFlags, []cli.Flag{limitFlag, &cli.StringSliceFlag{Name: "extra-var", Aliases: []string{"e"}, Usage: "a variable, `KEY=VALUE`"}})
+	fl := flags(talkFlags, stateFlags, []cli.Flag{limitFlag, &cli.StringSliceFlag{Name: "extra-var", Aliases: []string{"e"}, Usage: "a variable, `KEY=VALUE`"}})
 	return &cli.Command{Name: "inventory", Usage: "what the inventory file means", CustomHelpTemplate: help("vpsctl inventory check", "vpsctl inventory show alpha", "vpsctl inventory list -o json"), Subcommands: []*cli.Command{
 		{Name: "list", Usage: "the hosts and their groups", Flags: fl, Action: with(inventoryList), CustomHelpTemplate: help(
 			"vpsctl inventory list", "vpsctl inventory list -l 'eu,!beta'", "vpsctl inventory list -o json | jq -r '.hosts[].name'")},
@@ -23,36 +23,65 @@ func inventoryCommand() *cli.Command {
 			"vpsctl inventory show alpha", "vpsctl inventory show alpha -e username=jo", "vpsctl inventory show alpha -o json")},
 		{Name: "check", Usage: "every mistake of the file", Flags: fl, Action: with(inventoryCheck), CustomHelpTemplate: help(
 			"vpsctl inventory check", "vpsctl inventory check -i other.yaml", "vpsctl inventory check && vpsctl provision")},
-		{Name: "trust", Usage: "confirm the lines that run commands or read files elsewhere", Flags: flags(fl, stateFlags, []cli.Flag{yesFlag}), Action: with(inventoryTrust), CustomHelpTemplate: help(
+		{Name: "graph", Usage: "groups, hosts and jumps as a graph for Graphviz (DOT)", Flags: fl, Action: with(inventoryGraph), CustomHelpTemplate: help(
+			"vpsctl inventory graph | dot -Tsvg > hosts.svg", "vpsctl inventory graph -l eu", "vpsctl inventory graph -o json")},
+		{Name: "trust", Usage: "confirm what it runs: itself, commands, files elsewhere", Flags: flags(fl, []cli.Flag{yesFlag}), Action: with(inventoryTrust), CustomHelpTemplate: help(
 			"vpsctl inventory trust", "vpsctl inventory trust -y", "vpsctl inventory trust -i shared/inventory.yaml")},
 	}}
 }
 
 // hostDoc is a host as JSON.
 type hostDoc struct {
-	Name    string            `json:"name"`
-	Address string            `json:"address"`
-	Port    int               `json:"port"`
-	User    string            `json:"user"`
-	Groups  []string          `json:"groups"`
-	Become  bool              `json:"become"`
-	Jump    string            `json:"jump,omitempty"`
-	Vars    map[string]any    `json:"vars"`
-	Origin  map[string]string `json:"origin,omitempty"`
+	Name           string            `json:"name"`
+	Address        string            `json:"address"`
+	Port           int               `json:"port"`
+	User           string            `json:"user"`
+	Groups         []string          `json:"groups"`
+	Become         bool              `json:"become"`
+	Jump           string            `json:"jump,omitempty"`
+	IdentityFiles  []string          `json:"identity_file,omitempty"`
+	IdentitiesOnly bool              `json:"identities_only,omitempty"`
+	HostKeys       []string          `json:"host_key,omitempty"`
+	Phases         *phasesDoc        `json:"phases,omitempty"`
+	Vars           map[string]any    `json:"vars"` // a secret is an object: where it is kept
+	Origin         map[string]string `json:"origin,omitempty"`
+}
+
+type phasesDoc struct {
+	Only *[]string `json:"only,omitempty"`
+	Skip []string  `json:"skip,omitempty"`
 }
 
 func newHostDoc(h inventory.Host) hostDoc {
-	d := hostDoc{Name: h.Name, Address: h.Address, Port: h.Port, User: h.User, Groups: h.Groups, Become: h.Become, Vars: map[string]any{}}
+	d := hostDoc{Name: h.Name, Address: h.Address, Port: h.Port, User: h.User, Groups: nonNil(h.Groups), Become: h.Become, Vars: map[string]any{},
+		IdentityFiles: h.IdentityFiles, IdentitiesOnly: h.IdentitiesOnly, HostKeys: h.HostKeys}
 	if h.Jump != nil {
-		d.Jump = fmt.Sprintf("%s@%s:%d", h.Jump.Host.User, h.Jump.Host.Address, h.Jump.Host.Port)
+		d.Jump = jumpName(h)
+	}
+	if h.Phases.OnlyGiven {
+		only := nonNil(h.Phases.Only)
+		d.Phases = &phasesDoc{Only: &only}
+	} else if len(h.Phases.Skip) > 0 {
+		d.Phases = &phasesDoc{Skip: h.Phases.Skip}
 	}
 	for name, v := range h.Vars {
 		d.Vars[name] = v.Value
 		if v.Secret != nil {
-			d.Vars[name] = "(secret)"
+			d.Vars[name] = refDoc(v.Secret)
 		}
 	}
 	return d
+}
+
+// refDoc is a reference to a secret as an inventory writes it.
+func refDoc(r *inventory.Ref) map[string]any {
+	switch {
+	case r.Env != "":
+		return map[string]any{"env": r.Env}
+	case r.File != "":
+		return map[string]any{"file": r.File}
+	}
+	return map[string]any{"command": r.Command}
 }
 
 func inventoryList(k *call) error {
@@ -93,22 +122,64 @@ func inventoryShow(k *call) error {
 	if err != nil || len(hosts) != 1 {
 		return usageError{fmt.Sprintf("inventory show: %q is not one host of the inventory", k.Args().First()), hintOr(err, "see `vpsctl inventory list`")}
 	}
-	d := newHostDoc(hosts[0])
-	d.Origin = hosts[0].Origin
+	h := hosts[0]
+	d := newHostDoc(h)
+	d.Origin = map[string]string{}
+	for _, r := range settingRows(h) {
+		if r[2] != "" {
+			d.Origin[r[0]] = r[2]
+		}
+	}
 	return k.ui.result(k.json(), map[string]any{"schema": 1, "host": d}, func(w io.Writer) error {
 		t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
-		rows := [][2]string{{"address", d.Address}, {"port", fmt.Sprint(d.Port)}, {"user", d.User}, {"become", fmt.Sprint(d.Become)},
-			{"jump", d.Jump}, {"identity_file", strings.Join(hosts[0].IdentityFiles, ", ")}, {"host_key", strings.Join(hosts[0].HostKeys, ", ")}, {"groups", strings.Join(d.Groups, ", ")}}
-		for _, r := range rows {
-			if r[1] != "" {
-				fmt.Fprintf(t, "%s\t%s\t%s\n", r[0], r[1], d.Origin[r[0]])
-			}
-		}
-		for _, name := range sortedKeys(d.Vars) {
-			fmt.Fprintf(t, "vars.%s\t%v\t%s\n", name, d.Vars[name], hosts[0].Vars[name].Origin)
+		for _, r := range settingRows(h) {
+			fmt.Fprintf(t, "%s\t%s\t%s\n", r[0], report.Clean(r[1]), r[2])
 		}
 		return t.Flush()
 	})
+}
+
+// settingRows are the values of a host: name, value, where it came from. What
+// nobody set and has no default is not among them.
+func settingRows(h inventory.Host) [][3]string {
+	rows := [][3]string{
+		{"address", h.Address}, {"port", fmt.Sprint(h.Port)}, {"user", h.User}, {"become", fmt.Sprint(h.Become)},
+		{"identity_file", strings.Join(h.IdentityFiles, ", ")}, {"host_key", strings.Join(h.HostKeys, ", ")}, {"phases", phasesText(h.Phases)},
+	}
+	if h.IdentitiesOnly {
+		rows = append(rows, [3]string{"identities_only", "true"})
+	}
+	if h.Jump != nil {
+		rows = append(rows, [3]string{"jump", jumpName(h)})
+	}
+	if len(h.Groups) > 0 {
+		rows = append(rows, [3]string{"groups", strings.Join(h.Groups, ", ")})
+	}
+	rows = slices.DeleteFunc(rows, func(r [3]string) bool { return r[1] == "" })
+	for i := range rows {
+		rows[i][2] = h.Origin[rows[i][0]]
+	}
+	for _, name := range sortedKeys(h.Vars) {
+		v := h.Vars[name]
+		text := fmt.Sprint(v.Value)
+		if v.Secret != nil {
+			text = v.Secret.String()
+		}
+		rows = append(rows, [3]string{"vars." + name, text, v.Origin})
+	}
+	return rows
+}
+
+func phasesText(f inventory.PhaseFilter) string {
+	switch {
+	case f.OnlyGiven && len(f.Only) == 0:
+		return "none"
+	case f.OnlyGiven:
+		return "only " + strings.Join(f.Only, ", ")
+	case len(f.Skip) > 0:
+		return "all but " + strings.Join(f.Skip, ", ")
+	}
+	return ""
 }
 
 func sortedKeys[V any](m map[string]V) []string {
@@ -120,41 +191,42 @@ func sortedKeys[V any](m map[string]V) []string {
 	return keys
 }
 
-func inventoryCheck(k *call) error {
-	_, hosts, err := k.hosts()
-	if err != nil {
-		return err
-	}
-	return k.ui.result(k.json(), map[string]any{"schema": 1, "hosts": len(hosts), "problems": []string{}}, func(w io.Writer) error {
-		_, err := fmt.Fprintf(w, "[OK] %s: %d hosts, no mistakes\n", k.String("inventory"), len(hosts))
-		return err
-	})
+// problemDoc is a mistake of the inventory as JSON; line is 0 where it has no
+// place in the file.
+type problemDoc struct {
+	File string `json:"file"`
+	Line int    `json:"line"`
+	Col  int    `json:"col"`
+	Text string `json:"text"`
+	Hint string `json:"hint,omitempty"`
 }
 
-func inventoryTrust(k *call) error {
-	inv, err := k.inventory()
-	if err != nil {
+// inventoryCheck says every mistake of the file, and which identity files are
+// not there. With JSON the document holds the mistakes, too.
+func inventoryCheck(k *call) error {
+	inv, hosts, err := k.hosts()
+	var bad *inventory.Problems
+	if err != nil && (!k.json() || !errors.As(err, &bad)) {
 		return err
 	}
-	lines := inv.Code()
-	if len(lines) == 0 {
-		k.ui.say("[OK]", "%s runs nothing and reads nothing elsewhere: there is nothing to confirm", k.String("inventory"))
-		return nil
+	warnings, problems := []string{}, []problemDoc{}
+	if bad != nil {
+		for _, p := range bad.List {
+			problems = append(problems, problemDoc(p))
+		}
+	} else {
+		warnings = append(warnings, inv.Warnings()...)
+		for _, w := range inv.CheckFiles() {
+			k.ui.warn(w, "")
+			warnings = append(warnings, w)
+		}
 	}
-	fmt.Fprintln(k.ui.out, strings.Join(lines, "\n"))
-	if err := k.confirm("Run these commands and read these files when connecting?"); err != nil {
+	doc := map[string]any{"schema": 1, "inventory": k.String("inventory"), "hosts": len(hosts), "problems": problems, "warnings": warnings}
+	if err := k.ui.result(k.json(), doc, func(w io.Writer) error {
+		_, err := fmt.Fprintf(w, "[OK] %s: %d hosts, no mistakes\n", k.String("inventory"), len(hosts))
+		return err
+	}); err != nil || bad == nil {
 		return err
 	}
-	if err := os.MkdirAll(k.stateDir(), 0o700); err != nil {
-		return err
-	}
-	f, err := os.OpenFile(filepath.Join(k.stateDir(), "trusted"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = fmt.Fprintln(f, trustHash(lines))
-	if cerr := f.Close(); err == nil {
-		err = cerr
-	}
-	return err
+	return exitError{code: exitUsage}
 }

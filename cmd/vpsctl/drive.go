@@ -161,40 +161,60 @@ type timeoutError struct{ after time.Duration }
 func (e timeoutError) Error() string { return fmt.Sprintf("not done within --timeout %s", e.after) }
 
 // follow sends the plan, or asks for a run that goes on, and keeps every event.
-func (d *drive) follow(ctx context.Context, h inventory.Host, s *remote.Session, w *report.HostWriter) error {
-	alerts := 0
-	var full error // the disk here is full: the host goes on and is followed, its events are not kept
-	sink := func(raw []byte, e *wire.Event) error {
-		if err := w.Append(raw, e); err != nil {
-			var here *report.Error
-			if !errors.As(err, &here) {
-				return err
-			}
-			if full == nil {
-				d.screen.line("[ERR]", "%s: %v", h.Name, err)
-			}
-			full = err
+func (d *drive) follow(ctx context.Context, h inventory.Host, s *remote.Session, w *report.HostWriter) (err error) {
+	var plan *wire.Plan
+	if !d.attach {
+		if plan, err = d.finalPlan(ctx, h); err != nil {
+			return err
 		}
-		for ; alerts < len(w.Record().Alerts); alerts++ {
-			d.screen.line("[WARN]", "%s%s", d.screen.who(h.Name), w.Record().Alerts[alerts].Message)
-		}
-		d.tell(h.Name, raw, e)
-		if d.Bool("detach") && e.Kind == wire.KindStart {
-			return errLeft
-		}
-		return nil
 	}
-	var err error
+	k := keeper{d: d, host: h.Name, w: w, mask: d.masker(ctx, h, plan)}
 	if d.attach {
-		err = s.Follow(ctx, d.dir.ID(), w.Cursor(), sink)
+		err = s.Follow(ctx, d.dir.ID(), w.Cursor(), k.take)
 	} else {
-		var plan *wire.Plan
-		if plan, err = d.finalPlan(ctx, h); err == nil {
-			err = s.Run(ctx, plan, sink)
-		}
+		err = s.Run(ctx, plan, k.take)
 	}
 	d.settle(h, w.Record(), err)
-	return errors.Join(err, full)
+	return errors.Join(err, k.full)
+}
+
+// keeper takes a host's events: into the record, then to the screen.
+type keeper struct {
+	d      *drive
+	host   string
+	w      *report.HostWriter
+	mask   *wire.Masker
+	alerts int
+	full   error // the disk here is full: the host goes on and is followed, its events are not kept
+}
+
+func (k *keeper) take(raw []byte, e *wire.Event) error {
+	if hidden := k.mask.String(string(raw)); hidden != string(raw) {
+		raw = []byte(hidden)
+		clean, err := wire.Decode(raw)
+		if err != nil {
+			return err
+		}
+		e = &clean
+	}
+	if err := k.w.Append(raw, e); err != nil {
+		var here *report.Error
+		if !errors.As(err, &here) {
+			return err
+		}
+		if k.full == nil {
+			k.d.screen.line("[ERR]", "%s: %v", k.host, err)
+		}
+		k.full = err
+	}
+	for alerts := k.w.Record().Alerts; k.alerts < len(alerts); k.alerts++ {
+		k.d.screen.line("[WARN]", "%s%s", k.d.screen.who(k.host), alerts[k.alerts].Message)
+	}
+	k.d.tell(k.host, raw, e)
+	if k.d.Bool("detach") && e.Kind == wire.KindStart {
+		return errLeft
+	}
+	return nil
 }
 
 // tell shows an event: on the screen, and with --events as a line of JSON.

@@ -140,7 +140,7 @@ func appHelp(cmds []*cli.Command) string {
 	}
 	b.WriteString(`
 Quick start:
-  $ $EDITOR inventory.yaml          # inventory.example.yaml shows what one says
+  $ vpsctl init                     # writes inventory.yaml, to be edited
   $ vpsctl ping --accept-new-host-keys
   $ vpsctl provision
   $ vpsctl report

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -105,16 +106,9 @@ func limits(h inventory.Host) report.Limits {
 
 // finalPlan is a host's plan as it is sent: with its secrets' values.
 func (d *drive) finalPlan(ctx context.Context, h inventory.Host) (*wire.Plan, error) {
-	secrets := map[string]string{}
-	for name, v := range h.Vars {
-		if v.Secret == nil {
-			continue
-		}
-		s, err := v.Secret.Resolve(ctx, d.inv.Dir())
-		if err != nil {
-			return nil, hostSecretError{h.Name, name, err}
-		}
-		secrets[name] = s.Reveal()
+	secrets, err := d.secrets(ctx, h)
+	if err != nil {
+		return nil, err
 	}
 	if needsPassword(d.plans[h.Name]) {
 		cred, err := d.credentials().prepare(h.Name)
@@ -134,6 +128,42 @@ func (d *drive) finalPlan(ctx context.Context, h inventory.Host) (*wire.Plan, er
 		}
 	}
 	return &p, nil
+}
+
+// secrets are the values of a host's secret variables.
+func (d *drive) secrets(ctx context.Context, h inventory.Host) (map[string]string, error) {
+	secrets := map[string]string{}
+	for name, v := range h.Vars {
+		if v.Secret == nil {
+			continue
+		}
+		s, err := v.Secret.Resolve(ctx, d.inv.Dir())
+		if err != nil {
+			return nil, hostSecretError{h.Name, name, err}
+		}
+		secrets[name] = s.Reveal()
+	}
+	return secrets, nil
+}
+
+// masker hides a host's secrets a second time, in what comes from it: a host
+// that was taken over need not hide them. To follow a run they are not needed
+// but for this; without them the host's own masking has to do.
+func (d *drive) masker(ctx context.Context, h inventory.Host, plan *wire.Plan) *wire.Masker {
+	var secrets map[string]string
+	if plan != nil {
+		secrets = maps.Clone(plan.Secrets)
+	} else if secrets, _ = d.secrets(ctx, h); secrets == nil {
+		secrets = map[string]string{}
+	}
+	if cred, err := d.credentials().read(h.Name); err == nil {
+		secrets[passwordSecret] = cred.Password
+	}
+	m, err := wire.NewMasker(secrets)
+	if err != nil {
+		return nil
+	}
+	return m
 }
 
 // hostSecretError says whose secret could not be had.
