@@ -18,7 +18,7 @@ type usage struct {
 	CPU    time.Duration `json:"cpu"` // user and system
 	Memory int64         `json:"memory"`
 	Code   int           `json:"code"`
-	Hosts  time.Duration `json:"hosts"` // CPU time of all hosts together, until they were quiet again
+	Hosts  time.Duration `json:"hosts"`          // CPU time of all hosts together, until they were quiet again
 	Talk   string        `json:"talk,omitempty"` // the end of what it said, when it failed
 }
 
