@@ -13,7 +13,6 @@ import (
 	"strings"
 	"text/template"
 
-	"github.com/google/renameio/v2"
 	"github.com/urfave/cli/v2"
 	"golang.org/x/term"
 	"gopkg.in/yaml.v3"
@@ -29,7 +28,7 @@ type starter struct{ Name, Address, User, Key string }
 
 func initCommand() *cli.Command {
 	return &cli.Command{Name: "init", Usage: "write a commented starter inventory", Flags: flags(talkFlags, []cli.Flag{yesFlag}), Action: with(initInventory),
-		Description: "Asks for one host on a terminal, else takes an example address. A file that is\nthere is only replaced with -y.",
+		Description:        "Asks for one host on a terminal, else takes an example address. A file that is\nthere is only replaced with -y.",
 		CustomHelpTemplate: help("vpsctl init", "vpsctl init -i hosts/inventory.yaml", "vpsctl init --non-interactive && $EDITOR inventory.yaml")}
 }
 
@@ -146,19 +145,23 @@ func (st starter) mistake() string {
 // writeNew writes a file whole or not at all; what is there only goes with
 // replace.
 func writeNew(path string, text []byte, replace bool) error {
-	if replace {
-		return renameio.WriteFile(path, text, 0o644)
-	}
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
-	if errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Stat(filepath.Dir(path)); errors.Is(err, fs.ErrNotExist) {
 		return usageError{fmt.Sprintf("%s: its folder is not there", path), "mkdir -p " + filepath.Dir(path)}
 	}
+	f, err := os.CreateTemp(filepath.Dir(path), ".vpsctl-init-*")
 	if err != nil {
 		return err
 	}
+	defer os.Remove(f.Name()) // nothing, once it has its name
 	_, err = f.Write(text)
-	if err = errors.Join(err, f.Close()); err != nil {
-		err = errors.Join(err, os.Remove(path))
+	if err = errors.Join(err, f.Close(), os.Chmod(f.Name(), 0o644)); err != nil {
+		return err
 	}
-	return err
+	if replace {
+		return os.Rename(f.Name(), path)
+	}
+	if err = os.Link(f.Name(), path); err == nil || errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return os.Rename(f.Name(), path) // a file system without links
 }

@@ -142,18 +142,17 @@ func inventoryShow(k *call) error {
 // settingRows are the values of a host: name, value, where it came from. What
 // nobody set and has no default is not among them.
 func settingRows(h inventory.Host) [][3]string {
-	rows := [][3]string{
-		{"address", h.Address}, {"port", fmt.Sprint(h.Port)}, {"user", h.User}, {"become", fmt.Sprint(h.Become)},
-		{"identity_file", strings.Join(h.IdentityFiles, ", ")}, {"host_key", strings.Join(h.HostKeys, ", ")}, {"phases", phasesText(h.Phases)},
-	}
+	only, jump := "", ""
 	if h.IdentitiesOnly {
-		rows = append(rows, [3]string{"identities_only", "true"})
+		only = "true"
 	}
 	if h.Jump != nil {
-		rows = append(rows, [3]string{"jump", jumpName(h)})
+		jump = jumpName(h)
 	}
-	if len(h.Groups) > 0 {
-		rows = append(rows, [3]string{"groups", strings.Join(h.Groups, ", ")})
+	rows := [][3]string{
+		{"address", h.Address}, {"port", fmt.Sprint(h.Port)}, {"user", h.User}, {"become", fmt.Sprint(h.Become)}, {"jump", jump},
+		{"identity_file", strings.Join(h.IdentityFiles, ", ")}, {"identities_only", only}, {"host_key", strings.Join(h.HostKeys, ", ")},
+		{"phases", phasesText(h.Phases)}, {"groups", strings.Join(h.Groups, ", ")},
 	}
 	rows = slices.DeleteFunc(rows, func(r [3]string) bool { return r[1] == "" })
 	for i := range rows {
