@@ -3,6 +3,7 @@ package remote
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"os"
 	"os/exec"
@@ -222,4 +223,44 @@ func FuzzQuote(f *testing.F) {
 			t.Errorf("sh reads %q as %q, %v", s, out, err)
 		}
 	})
+}
+
+// What nobody waits for any more does not go on: not the script, and not what
+// it has started.
+func TestExecEndsItsProcessGroup(t *testing.T) {
+	r := newRig(t, sshtest.Options{Sudo: true})
+	for _, become := range []bool{false, true} {
+		r.host.Become = become
+		ctx, cancel := context.WithCancel(testContext(t))
+		script := "trap '' TERM; sleep 60 & echo $! >$HOME/child; echo $$ >$HOME/pids; echo started; wait; sleep 60"
+		_, err := r.session(t).Exec(ctx, script, nil, writerFunc(cancel), io.Discard)
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("become %v: %v", become, err)
+		}
+		for _, name := range []string{"child", "pids"} {
+			pid, err := os.ReadFile(filepath.Join(r.Home, name))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if state := processState(strings.TrimSpace(string(pid))); state != "" && state != "Z" {
+				t.Errorf("become %v: %s %s still runs (%s)", become, name, pid, state)
+			}
+		}
+	}
+}
+
+// processState is the state of a process as /proc has it, or "".
+func processState(pid string) string {
+	b, _ := os.ReadFile("/proc/" + pid + "/stat")
+	_, rest, _ := strings.Cut(string(b), ") ")
+	state, _, _ := strings.Cut(rest, " ")
+	return state
+}
+
+func TestShellLine(t *testing.T) {
+	r := newRig(t, sshtest.Options{})
+	out, _, rc := do(t, r, ShellLine([]string{"printf", "%s\n", nasty, "two\nlines", ""}), "")
+	if want := nasty + "\ntwo\nlines\n\n"; out != want || rc != 0 {
+		t.Errorf("got %q, %d, want %q", out, rc, want)
+	}
 }

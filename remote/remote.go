@@ -87,6 +87,7 @@ type limits struct {
 	maxWait   time.Duration // between tries to get a lost line back
 	giveUp    time.Duration // trying to get a lost line back
 	grace     time.Duration // before an old guard is taken for a pending one
+	farewell  time.Duration // for the end of a command nobody waits for any more
 	total     int64         // bytes of events from one host
 }
 
@@ -98,7 +99,7 @@ func newLimits(connect time.Duration) limits {
 		connect: connect, channel: 15 * time.Second, firstByte: 30 * time.Second, settle: 5 * time.Minute,
 		probe: 5 * time.Second, quiet: 15 * time.Second, silent: time.Minute, proof: 10 * time.Second, tick: time.Second,
 		tries: 3, backoff: 500 * time.Millisecond, penalty: 20 * time.Second, maxWait: 30 * time.Second, giveUp: 10 * time.Minute,
-		grace: 300 * time.Millisecond, total: 4 << 30,
+		grace: 300 * time.Millisecond, farewell: 3 * time.Second, total: 4 << 30,
 	}
 }
 

@@ -90,16 +90,6 @@ rm -rf "$f"; find .vpsctl-upload-* -prune -mtime +0 -exec rm -rf {} + 2>/dev/nul
 exit $rc;
 `)
 
-// execScript runs a user's script, whose lines are its arguments after the
-// marker. The marker goes to both streams: both have noise before it.
-var execScript = oneLine(`
-m=$1 s=$2 n=$(printf "\n.") ; shift 2; n=${n%.};
-for l do s=$s$n$l; done;
-echo "$m"; echo "$m" >&2;
-PATH=${PATH:-/usr/local/bin:/usr/bin:/bin}:/usr/local/sbin:/usr/sbin:/sbin; export PATH;
-exec /bin/sh -c "$s";
-`)
-
 // pingScript answers.
 const pingScript = `echo "$1"`
 

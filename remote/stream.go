@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"io"
 	"regexp"
-	"slices"
+	"strings"
 
 	"github.com/vpsctl/vpsctl/payload/wire"
 )
@@ -21,7 +21,8 @@ type stream struct {
 	sink   Sink
 	cursor wire.Cursor
 	skip   int64           // status events up to this one the caller has; they are read for the plan in Start
-	steps  map[string]bool // phases, and steps as phase/name; nil until Start has told
+	phases map[string]bool // nil until Start has told
+	steps  map[string]bool // as phase/name
 	plan   bool            // steps are from our own plan
 	left   int64           // bytes that may still come
 	began  bool            // an event has come
@@ -35,9 +36,9 @@ func newStream(run string, sink Sink, total int64) *stream {
 
 // expect makes the plan that is sent the measure of what may come back.
 func (st *stream) expect(plan *wire.Plan) {
-	st.steps, st.plan = map[string]bool{}, true
+	st.phases, st.steps, st.plan = map[string]bool{}, map[string]bool{}, true
 	for _, ph := range plan.Phases {
-		st.steps[ph.ID] = true
+		st.phases[ph.ID] = true
 		for _, step := range ph.Steps {
 			st.steps[ph.ID+"/"+step.Name] = true
 		}
@@ -104,9 +105,10 @@ func (st *stream) judge(e *wire.Event) error {
 		return fmt.Errorf("%w: event %d (%s) after the end", wire.ErrHostile, e.N, clip(string(e.Kind), 20))
 	case e.Kind == wire.KindStart:
 		return st.start(e)
-	case st.steps == nil || st.plan && !st.began && st.cursor.Status == e.N && e.N == 1:
+	case st.phases == nil || st.plan && !st.began && st.cursor.Status == e.N && e.N == 1:
 		return fmt.Errorf("%w: the first event is not start", wire.ErrHostile)
-	case e.Phase != "" && !st.steps[e.Phase], e.Step != "" && !st.steps[e.Step]:
+	case e.Phase != "" && !st.phases[e.Phase],
+		e.Step != "" && (!st.steps[e.Step] || !strings.HasPrefix(e.Step, e.Phase+"/")):
 		return fmt.Errorf("%w: event %d is about phase %q, step %q, which the plan has not got", wire.ErrHostile, e.N, clip(e.Phase, 60), clip(e.Step, 60))
 	case e.Kind == wire.KindEnd && e.End == nil:
 		return fmt.Errorf("%w: event %d: an end that says nothing", wire.ErrHostile, e.N)
@@ -122,35 +124,36 @@ var idText = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`)
 func (st *stream) start(e *wire.Event) error {
 	s := e.Start
 	switch {
-	case s == nil || e.N != 1:
+	case s == nil || e.N != 1 || e.Phase != "" || e.Step != "":
 		return fmt.Errorf("%w: a start that says nothing, or is not the first event", wire.ErrHostile)
 	case s.RunID != st.run:
 		return fmt.Errorf("%w: the events are of run %q", wire.ErrHostile, clip(s.RunID, 70))
 	}
-	steps := map[string]bool{}
+	phases, steps := map[string]bool{}, map[string]bool{}
 	for _, ph := range s.Phases {
 		if !idText.MatchString(ph.ID) {
 			return fmt.Errorf("%w: %q is not a phase", wire.ErrHostile, clip(ph.ID, 60))
 		}
-		for _, id := range append([]string{ph.ID}, prefixed(ph.ID+"/", ph.Steps)...) {
-			if st.plan && !st.steps[id] {
-				return fmt.Errorf("%w: start names %q, which the plan has not got", wire.ErrHostile, clip(id, 120))
-			}
-			steps[id] = true
+		phases[ph.ID] = true
+		for _, name := range ph.Steps {
+			steps[ph.ID+"/"+name] = true
 		}
 	}
 	if !st.plan {
-		st.steps = steps
+		st.phases, st.steps = phases, steps
+		return nil
+	}
+	for id := range steps {
+		if !st.steps[id] {
+			return fmt.Errorf("%w: start names step %q, which the plan has not got", wire.ErrHostile, clip(id, 120))
+		}
+	}
+	for id := range phases {
+		if !st.phases[id] {
+			return fmt.Errorf("%w: start names phase %q, which the plan has not got", wire.ErrHostile, clip(id, 60))
+		}
 	}
 	return nil
-}
-
-func prefixed(prefix string, names []string) []string {
-	names = slices.Clone(names)
-	for i := range names {
-		names[i] = prefix + names[i]
-	}
-	return names
 }
 
 // refusal is a run that was not begun.

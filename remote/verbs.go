@@ -95,44 +95,6 @@ func (s *Session) problem(ctx context.Context, stage string, err error) error {
 	return s.fail(stage, Refused, "", "%w", err)
 }
 
-// Exec runs a script by /bin/sh on the host, with become as root, and gives its
-// exit status; 128 plus the signal's number when one ended it. A line that
-// breaks is an error: nobody knows then whether the script has finished. stdin
-// may be nil; it is read until it ends or the script does, by a goroutine that
-// a blocked Read keeps.
-func (s *Session) Exec(ctx context.Context, script string, stdin io.Reader, stdout, stderr io.Writer) (rc int, err error) {
-	const most = 100 << 10
-	switch {
-	case strings.ContainsRune(script, 0):
-		return -1, s.fail("exec", Local, "", "the command has a zero byte")
-	case len(script) > most:
-		return -1, s.fail("exec", Local, "put it into a file and use `vpsctl run FILE`", "the command has %d bytes; at most %d fit into a command line", len(script), most)
-	}
-	c, err := s.connect(ctx, s.d.lim.tries)
-	if err != nil {
-		return -1, err
-	}
-	marker := newMarker()
-	p, err := c.run(ctx, command(s.h.Become, execScript, append([]string{marker}, strings.Split(script, "\n")...)...), &errStream{marker, stderr})
-	if err != nil {
-		return -1, s.problem(ctx, "exec", err)
-	}
-	defer p.close()
-	p.send(stdin)
-	if err := s.greet(ctx, p, marker); err != nil {
-		return -1, s.problem(ctx, "exec", err)
-	}
-	stop := context.AfterFunc(ctx, func() { c.abort(context.Cause(ctx)) })
-	defer stop()
-	if _, err := io.Copy(stdout, p.out); err != nil && c.alive() {
-		return -1, s.fail("exec: write its output", Local, "", "%w", err)
-	}
-	if rc, err = p.wait(); err != nil {
-		return -1, s.problem(ctx, "exec", err)
-	}
-	return rc, nil
-}
-
 // Facts asks the host what it is.
 func (s *Session) Facts(ctx context.Context) (wire.Facts, error) {
 	out, err := s.Remote(ctx, "facts", nil, nil)
