@@ -32,18 +32,18 @@ func main() {
 	vpsctl := flag.String("vpsctl", "bin/vpsctl", "the `PROGRAM` to measure")
 	n := flag.Int("n", 20, "hosts")
 	rounds := flag.Int("rounds", 9, "interleaved rounds")
-	span := flag.Duration("cost", time.Minute, "how long to look at what the collector costs")
+	window := flag.Duration("cost", time.Minute, "how `LONG` to look at what the collector costs")
 	page := flag.String("page", "", "put the table into this `FILE`, between its marks")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := bench(ctx, *vpsctl, *n, *rounds, *span, *page); err != nil {
+	if err := bench(ctx, *vpsctl, *n, *rounds, *window, *page); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-func bench(ctx context.Context, vpsctl string, n, rounds int, span time.Duration, page string) (err error) {
+func bench(ctx context.Context, vpsctl string, n, rounds int, window time.Duration, page string) (err error) {
 	dir, err := os.MkdirTemp("", "vpsctl-bench-")
 	if err != nil {
 		return err
@@ -67,7 +67,7 @@ func bench(ctx context.Context, vpsctl string, n, rounds int, span time.Duration
 			return err
 		}
 	}
-	cost, err := b.costs(ctx, span)
+	cost, err := collectorCost(ctx, window)
 	if err != nil {
 		return err
 	}
