@@ -242,7 +242,11 @@ func TestExecEndsItsProcessGroup(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if state := processState(strings.TrimSpace(string(pid))); state != "" && state != "Z" {
+			state := "?"
+			for begin := time.Now(); state != "" && state != "Z" && time.Since(begin) < 5*time.Second; time.Sleep(time.Millisecond) {
+				state = processState(strings.TrimSpace(string(pid)))
+			}
+			if state != "" && state != "Z" {
 				t.Errorf("become %v: %s %s still runs (%s)", become, name, pid, state)
 			}
 		}
