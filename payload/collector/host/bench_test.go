@@ -24,6 +24,11 @@ func BenchmarkSample(b *testing.B) {
 			s.processes()
 		}
 	})
+	b.Run("list", func(b *testing.B) {
+		for b.Loop() {
+			s.listProcesses()
+		}
+	})
 	for i, name := range fileNames {
 		b.Run(name, func(b *testing.B) {
 			for b.Loop() {

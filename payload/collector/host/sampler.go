@@ -27,6 +27,10 @@ type Sampler struct {
 	buf   []byte
 	last  counters
 	at    int64 // nanoseconds, of last
+
+	whole  bool // /proc shows all processes of the machine
+	counts int  // how often processes was asked
+	links  int  // links of /proc that are no process
 }
 
 const (
@@ -52,6 +56,8 @@ func NewSampler(root string, now int64) *Sampler {
 		s.files[i] = open(filepath.Join(root, "proc", name), 0)
 	}
 	s.proc = open(filepath.Join(root, "proc"), unix.O_DIRECTORY)
+	ns, err := os.Readlink(filepath.Join(root, "proc/self/ns/pid"))
+	s.whole = err == nil && ns == "pid:[4026531836]" // the kernel's fixed number of the first one
 	s.last, s.at = s.counters(), now
 	return s
 }
@@ -145,8 +151,26 @@ func (s *Sampler) pressure(i int) *float64 {
 	return &v
 }
 
-// processes counts the numeric names in /proc.
-func (s *Sampler) processes() (count int) {
+// recount is how many samples may pass before the processes are listed again.
+const recount = 60
+
+// processes is how many there are. Listing /proc is two fifths of a sample, but
+// /proc also has a link for each process of the machine: where that is all of
+// them, they are listed only now and then, to know how many other links it has.
+func (s *Sampler) processes() int {
+	var st unix.Stat_t
+	if s.counts++; s.whole && s.counts%recount != 1 && unix.Fstat(s.proc, &st) == nil {
+		return int(st.Nlink) - s.links
+	}
+	n := s.listProcesses()
+	if s.whole && unix.Fstat(s.proc, &st) == nil {
+		s.links = int(st.Nlink) - n
+	}
+	return n
+}
+
+// listProcesses counts the numeric names in /proc.
+func (s *Sampler) listProcesses() (count int) {
 	if _, err := unix.Seek(s.proc, 0, 0); err != nil {
 		return 0
 	}
