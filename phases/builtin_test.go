@@ -100,10 +100,10 @@ func TestShellcheck(t *testing.T) {
 	if err != nil {
 		t.Skip("shellcheck is not installed")
 	}
-	check := func(name, text string) {
+	check := func(name, language, text string) {
 		t.Helper()
 		// Variables come from outside, as environment; /etc/os-release is not here.
-		cmd := exec.Command(tool, "-s", "sh", "-e", "SC2154,SC1091", "-f", "gcc", "-")
+		cmd := exec.Command(tool, "-s", language, "-e", "SC2154,SC1091", "-f", "gcc", "-")
 		cmd.Stdin = strings.NewReader(text)
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Errorf("%s: %v\n%s", name, err, out)
@@ -118,7 +118,10 @@ func TestShellcheck(t *testing.T) {
 			return err
 		}
 		if bytes.HasPrefix(body, []byte("#!/bin/sh")) {
-			check(name, string(body))
+			check(name, "sh", string(body))
+		}
+		if strings.HasSuffix(name, ".bash") {
+			check(name, "bash", string(body))
 		}
 		if strings.HasSuffix(name, phaseFile) {
 			var doc yaml.Node
@@ -126,7 +129,7 @@ func TestShellcheck(t *testing.T) {
 				return err
 			}
 			for _, s := range inline(&doc) {
-				check(name, s)
+				check(name, "sh", s)
 			}
 		}
 		return nil

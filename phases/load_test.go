@@ -114,7 +114,7 @@ func TestLoadWithoutUserPhases(t *testing.T) {
 				t.Errorf("%s is not whole: %+v", p.ID, p)
 			}
 		}
-		if d := cmp.Diff([]string{"system-prep", "user-creation", "verification"}, ids); d != "" {
+		if d := cmp.Diff([]string{"system-prep", "user-creation", "terminal-setup", "dev-tools", "verification"}, ids); d != "" {
 			t.Error(d)
 		}
 	}
@@ -135,7 +135,7 @@ func TestOverride(t *testing.T) {
 	for _, p := range c.Phases() {
 		got = append(got, p.ID+" "+strings.TrimPrefix(p.Origin, dir+string(filepath.Separator)))
 	}
-	want := []string{"system-prep built in", "user-creation user-creation", "ide-vscode ide-vscode", "verification built in"}
+	want := []string{"system-prep built in", "user-creation user-creation", "ide-vscode ide-vscode", "terminal-setup built in", "dev-tools built in", "verification built in"}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Error(d)
 	}
