@@ -107,10 +107,10 @@ func (p *program) run(ctx context.Context) ([]byte, error) {
 	cmd.Dir, cmd.Stdout, cmd.Stderr, cmd.WaitDelay = filepath.Dir(p.path), out, said, time.Second
 	alone(cmd)
 	err := cmd.Run()
-	if errors.Is(err, exec.ErrWaitDelay) {
-		killGroup(cmd)
-	}
 	switch {
+	case errors.Is(err, exec.ErrWaitDelay) && ctx.Err() == nil:
+		killGroup(cmd)
+		return nil, errors.New("the program ended, but what it started kept its output open, and was stopped")
 	case out.over:
 		return nil, fmt.Errorf("the program prints more than %d MiB", maxJSON>>20)
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
