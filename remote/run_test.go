@@ -188,6 +188,7 @@ func TestHostileStreamsEndTheRun(t *testing.T) {
 		"a start that asks more":    {wide},
 		"another run's events":      {other},
 		"no start":                  {wire.Event{N: 1, Kind: wire.KindPhase, Phase: "one"}},
+		"a late begin":              {wire.Event{N: 2, Kind: wire.KindPhase, Phase: "one"}},
 		"a second start":            {startEvent(), func() wire.Event { e := startEvent(); e.N = 2; return e }()},
 		"garbage":                   {startEvent(), "\x1b]0;evil\x07 not an event"},
 		"an end that says nothing":  {startEvent(), wire.Event{N: 2, Kind: wire.KindEnd}},

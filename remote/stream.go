@@ -105,7 +105,7 @@ func (st *stream) judge(e *wire.Event) error {
 		return fmt.Errorf("%w: event %d (%s) after the end", wire.ErrHostile, e.N, clip(string(e.Kind), 20))
 	case e.Kind == wire.KindStart:
 		return st.start(e)
-	case st.phases == nil || st.plan && !st.began && st.cursor.Status == e.N && e.N == 1:
+	case !st.began:
 		return fmt.Errorf("%w: the first event is not start", wire.ErrHostile)
 	case e.Phase != "" && !st.phases[e.Phase],
 		e.Step != "" && (!st.steps[e.Step] || !strings.HasPrefix(e.Step, e.Phase+"/")):
