@@ -45,7 +45,11 @@ func (s *Session) begin(ctx context.Context, c *conn, run, verb string, args []s
 	if err != nil {
 		return nil, nil, err
 	}
-	p.send(bytes.NewReader(input))
+	if verb == "start" || verb == "follow" { // the run's report comes behind it, once the end is known
+		p.write(bytes.NewReader(input))
+	} else {
+		p.send(bytes.NewReader(input))
+	}
 	if err := s.greet(ctx, p, marker); err != nil {
 		p.close()
 		return nil, nil, err

@@ -150,6 +150,11 @@ func (p *process) send(r io.Reader) {
 	}()
 }
 
+// write is send with the channel left open for more.
+func (p *process) write(r io.Reader) {
+	go func() { io.Copy(p.ch, r) }()
+}
+
 // close ends the channel. The command on the host may go on.
 func (p *process) close() {
 	p.ch.Close()

@@ -211,6 +211,10 @@ func sleep(ctx context.Context, d time.Duration) error {
 // share one connection, which is made by the first of them and made anew when
 // it broke.
 type Session struct {
+	// Report gives the run's performance-report.json, which is left on the host;
+	// Run and Follow ask for it once the run's end has come. Nil: none.
+	Report func() []byte
+
 	d    *Dialer
 	h    inventory.Host
 	turn chan struct{} // held while connecting and while c changes

@@ -1,6 +1,7 @@
 package remote
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -50,7 +51,7 @@ func (s *Session) trip(ctx context.Context, st *stream, plan *wire.Plan) error {
 		seen := st.cursor
 		err := s.once(ctx, t, tries, guards)
 		if st.cursor != seen {
-			lost, pause = 0, s.d.lim.backoff
+			lost, pause, begin = 0, s.d.lim.backoff, time.Now()
 		}
 		if err == nil || ctx.Err() != nil || !s.worthwhile(t, err) {
 			return s.problem(ctx, t.stage(), err)
@@ -184,11 +185,20 @@ func (s *Session) follow(ctx context.Context, c *conn, t *turn) error {
 	return s.read(c, p, t)
 }
 
+// report is what Session.Report gives, nothing without it.
+func (s *Session) report() []byte {
+	if s.Report == nil {
+		return nil
+	}
+	return s.Report()
+}
+
 // read takes events until the process ends, and judges that end. A collector
 // that stops telling although the line is good is asked again, a few times.
 func (s *Session) read(c *conn, p *process, t *turn) error {
 	defer p.close()
 	before := t.cursor
+	t.last = func() { p.send(bytes.NewReader(s.report())) }
 	if err := t.read(p.out); err != nil {
 		var local *sinkError
 		if errors.As(err, &local) {

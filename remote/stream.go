@@ -28,6 +28,7 @@ type stream struct {
 	began  bool            // an event has come
 	end    *wire.End
 	guard  func(e *wire.Event)
+	last   func() // called once the end has been given to the sink
 }
 
 func newStream(run string, sink Sink, total int64) *stream {
@@ -88,6 +89,9 @@ func (st *stream) take(raw []byte, e *wire.Event) error {
 	}
 	if err := st.sink(raw, e); err != nil {
 		return &sinkError{err}
+	}
+	if e.Kind == wire.KindEnd && st.last != nil {
+		st.last()
 	}
 	if st.guard != nil && e.Guard != nil {
 		st.guard(e)
