@@ -45,7 +45,11 @@ func withCollector(m *testing.M) int {
 	}
 	defer os.RemoveAll(dir)
 	collectorPath = filepath.Join(dir, "collector")
-	out, err := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-gcflags=all=-l", "-gcflags=runtime/...=", "-ldflags=-s -w", "-o", collectorPath, ".").CombinedOutput()
+	args := []string{"build", "-trimpath", "-buildvcs=false", "-gcflags=all=-l", "-gcflags=runtime/...=", "-ldflags=-s -w", "-o", collectorPath}
+	if raceEnabled {
+		args = []string{"build", "-race", "-o", collectorPath}
+	}
+	out, err := exec.Command("go", append(args, ".")...).CombinedOutput()
 	if err = errors.Join(err, os.Chmod(dir, 0o755)); err != nil {
 		fmt.Fprintf(os.Stderr, "build the collector: %v\n%s", err, out)
 		return 1
@@ -84,6 +88,10 @@ func (h *testHost) close() {
 		}
 		waitFor(h.t, "the runner of "+d.id()+" to end", func() bool { return !runs(d) })
 	}
+	if races, _ := filepath.Glob(h.home + "/race.*"); len(races) > 0 {
+		text, err := os.ReadFile(races[0])
+		h.t.Errorf("races: %s %v", text, err)
+	}
 	if err := os.RemoveAll(h.home); err != nil {
 		h.t.Error(err)
 	}
@@ -98,7 +106,7 @@ func (h *testHost) run(id string) runDir { return runDir(filepath.Join(h.place()
 
 func (h *testHost) command(args ...string) *exec.Cmd {
 	cmd := exec.Command(collectorPath, args...)
-	cmd.Env = []string{"HOME=" + h.home, "PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"}
+	cmd.Env = []string{"GORACE=log_path=" + h.home + "/race", "HOME=" + h.home, "PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"}
 	cmd.Dir = "/"
 	if os.Geteuid() == 0 {
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobodyID, Gid: nobodyID}}

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -128,26 +129,37 @@ func stepEnd(r steps.Result) *wire.StepEnd {
 	return &wire.StepEnd{Status: r.Status, Reason: r.Reason, RC: r.RC, Stderr: r.Stderr, Hint: r.Hint, Created: r.Created}
 }
 
-// repair brings dpkg's records in order after a transaction that --now killed.
+// repair brings dpkg's records in order after a transaction that --now killed,
+// and says what it could not.
 func (p *phaseRun) repair(env *steps.Env, s *wire.Step) {
 	select {
 	case <-p.now:
 	default:
 		return
 	}
-	dpkg, err := exec.LookPath("dpkg")
-	if s.Packages == nil && (s.Run == nil || !s.Run.Apt) || err != nil {
+	if s.Packages == nil {
 		return
 	}
-	cmd := exec.Command(dpkg, "--configure", "-a")
-	cmd.Env = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LC_ALL=C.UTF-8",
-		"DEBIAN_FRONTEND=noninteractive", "NEEDRESTART_SUSPEND=1", "APT_LISTCHANGES_FRONTEND=none"}
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
-	defer cancel()
-	calm := &usage{births: p.births, cgroup: p.usage.cgroup, leaders: map[int]bool{}} // not in a hurry any more
 	text := "the package transaction was killed; dpkg --configure -a repaired it"
-	if err := calm.run(ctx, cmd, false); err != nil {
+	if _, err := p.dpkg("--configure", "-a"); err != nil {
 		text = "the package transaction was killed, and dpkg --configure -a failed: " + err.Error()
 	}
+	// Packages that were only half unpacked need their archives again.
+	if left, err := p.dpkg("--audit"); err == nil && len(left) > 0 {
+		text += "; dpkg --audit still complains, on the host: apt-get -f install. " + strings.Join(strings.Fields(string(left)), " ")
+	}
 	env.Note("warn", text)
+}
+
+// dpkg runs the package manager's lowest tool, in no hurry any more.
+func (p *phaseRun) dpkg(args ...string) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
+	defer cancel()
+	var out bytes.Buffer
+	cmd := &exec.Cmd{Path: "/usr/bin/dpkg", Args: append([]string{"dpkg"}, args...), Stdout: &out}
+	cmd.Env = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LC_ALL=C.UTF-8",
+		"DEBIAN_FRONTEND=noninteractive", "NEEDRESTART_SUSPEND=1", "APT_LISTCHANGES_FRONTEND=none"}
+	calm := &usage{births: p.births, cgroup: p.usage.cgroup, leaders: map[int]bool{}}
+	err := calm.run(ctx, cmd, false)
+	return out.Bytes(), err
 }
