@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -67,6 +68,9 @@ func readPhase(f *folder, known []string, problems *Problems) *phase {
 	}
 	for _, s := range r.steps(p.steps) {
 		p.Steps = append(p.Steps, StepHead{s.Name, s.Kind()})
+		if s.Reboot && p.Parallel {
+			r.fail(p.steps, "drop parallel: true", "step %q: a phase that runs beside others cannot ask for a reboot", s.Name)
+		}
 	}
 	p.files = strings.Contains(string(f.files[phaseFile]), "PHASE_DIR") || f.mentionsPhaseDir()
 	return p
@@ -154,7 +158,7 @@ func (r *reader) limits(m map[string]*yaml.Node, p *phase) {
 }
 
 func (r *reader) requires(n *yaml.Node) *wire.Requires {
-	m := r.mapping(n, "requires", []string{"os", "arch", "memory", "disk"}, nil)
+	m := r.mapping(n, "requires", []string{"os", "arch", "memory", "disk", "ports"}, nil)
 	req := &wire.Requires{}
 	if n := m["os"]; n != nil {
 		for _, item := range r.list(n, "requires.os") {
@@ -180,7 +184,29 @@ func (r *reader) requires(n *yaml.Node) *wire.Requires {
 	if n := m["disk"]; n != nil {
 		req.DiskMB = r.mebibytes(n, "requires.disk")
 	}
+	if n := m["ports"]; n != nil {
+		req.Ports = r.ports(n)
+	}
 	return req
+}
+
+// ports reads a mapping of TCP ports to the programs that may have them.
+func (r *reader) ports(n *yaml.Node) map[int]string {
+	if n.Kind != yaml.MappingNode {
+		r.wrong(n, "requires.ports", "a mapping (port: program)")
+		return nil
+	}
+	ports := map[int]string{}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		key := n.Content[i]
+		port, err := strconv.Atoi(key.Value)
+		if err != nil || key.ShortTag() != "!!int" || port < 1 || port > 65535 || ports[port] != "" {
+			r.fail(key, "1 to 65535 and who may have it, each once, such as {3389: xrdp}", "requires.ports: %q is no port", key.Value)
+			continue
+		}
+		ports[port], _ = r.word(n.Content[i+1], "requires.ports")
+	}
+	return ports
 }
 
 // declared reads vars: a scalar is a default, nothing means that vpsctl's own

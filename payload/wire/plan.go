@@ -79,6 +79,8 @@ type Requires struct {
 	Arch     []string `json:"arch,omitempty"`      // amd64, arm64
 	MemoryMB int      `json:"memory_mb,omitempty"` // MiB of MemTotal
 	DiskMB   int      `json:"disk_mb,omitempty"`   // MiB available on /
+	// Ports are TCP ports that have to be free, or the named program's already.
+	Ports map[int]string `json:"ports,omitempty"`
 }
 
 // Step is one thing that shall be true, or a script. Exactly one of the kinds

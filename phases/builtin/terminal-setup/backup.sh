@@ -24,8 +24,9 @@ same() { [ -n "$1" ] && reader cat "$file" | cmp -s - "$1"; }
 reader test -f "$file" || exit 0
 case $1 in
 keep)
+  mkdir -p "${dir%/*}"
+  [ -d "$dir" ] || mkdir -m 0700 "$dir"
   umask 077
-  mkdir -p "$dir"
   copy=$dir/$name.$(date -u +%Y%m%d-%H%M%S)
   reader cat "$file" >"$copy.new" || { rm -f "$copy.new"; exit 1; }
   mv -f "$copy.new" "$copy"
