@@ -131,7 +131,7 @@ func (p *pool) grow(ctx context.Context, n int) error {
 	}
 	var err error
 	if p.lab == nil {
-		p.lab, err = lab.Up(ctx, lab.Options{Dir: p.dir, N: n, Ephemeral: true, Log: os.Stderr})
+		p.lab, err = lab.Up(ctx, lab.Options{Dir: p.dir, N: n, Ephemeral: true, AptCache: true, Log: os.Stderr})
 	} else {
 		p.lab, err = p.lab.Grow(ctx, n)
 	}

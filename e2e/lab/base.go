@@ -64,7 +64,7 @@ func buildBase(ctx context.Context, r recipe) (string, error) {
 		return "", fmt.Errorf("lab: %w", err)
 	}
 	defer os.RemoveAll(tmp)
-	args := append(r.args(), "--variant=minbase", "--include="+packages, "--customize-hook="+r.customize())
+	args := append(r.args(), "--variant=minbase", "--include="+r.packages(), "--customize-hook="+r.customize())
 	if r.vendor == "Ubuntu" {
 		keyring, err := ubuntuKeyring(ctx, filepath.Join(tmp, "keyring"))
 		if err != nil {

@@ -119,7 +119,7 @@ func (l Line) qdiscs(link, netns string) string {
 		if l.Mbit > 0 {
 			// Timers may be as coarse as 4 ms: what can be sent in that time must fit in the bucket, and a packet.
 			burst := max(16<<10, int(l.Mbit*1e6/8*0.004))
-			fmt.Fprintf(&script, tc+" root handle 1: tbf rate %.0fbit burst %db latency 100ms\n", "add", l.Mbit*1e6, burst)
+			fmt.Fprintf(&script, tc+" root handle 1: tbf rate %.0fbit burst %db latency 200ms\n", "add", l.Mbit*1e6, burst)
 			parent = "parent 1:1"
 		}
 		if l.Delay > 0 {

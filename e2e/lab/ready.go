@@ -59,6 +59,11 @@ func (h *Host) listening() bool {
 // Dial logs in by ssh as root, admin or plain with the lab's identity, and checks the host's key. The end of ctx ends
 // the attempt, not the connection.
 func (h *Host) Dial(ctx context.Context, user string) (*ssh.Client, error) {
+	return h.DialAt(ctx, user, net.JoinHostPort(h.Addr, "22"))
+}
+
+// DialAt is Dial to another host:port that leads to the host, such as a Proxy's.
+func (h *Host) DialAt(ctx context.Context, user, addr string) (*ssh.Client, error) {
 	identity, _, err := ensureKey(h.lab.Identity(), "ed25519", "lab")
 	if err != nil {
 		return nil, err
@@ -67,13 +72,13 @@ func (h *Host) Dial(ctx context.Context, user string) (*ssh.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	conn, err := new(net.Dialer).DialContext(ctx, "tcp", net.JoinHostPort(h.Addr, "22"))
+	conn, err := new(net.Dialer).DialContext(ctx, "tcp", addr)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", h.Name, err)
 	}
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer stop()
-	c, channels, requests, err := ssh.NewClientConn(conn, h.Addr, &ssh.ClientConfig{
+	c, channels, requests, err := ssh.NewClientConn(conn, addr, &ssh.ClientConfig{
 		User:              user,
 		Auth:              []ssh.AuthMethod{ssh.PublicKeys(identity)},
 		HostKeyCallback:   ssh.FixedHostKey(key.PublicKey()),

@@ -10,7 +10,7 @@ import (
 
 const (
 	defaultSuite = "trixie"
-	packages     = "systemd-sysv,dbus,openssh-server,sudo,iproute2,procps,ca-certificates"
+	common       = "systemd-sysv,dbus,openssh-server,sudo,iproute2,procps,ca-certificates"
 )
 
 // recipe says what a base is made of. Another recipe is another base.
@@ -38,6 +38,13 @@ rm -f "$1"/etc/ssh/ssh_host_*_key*
 rm -f "$1"/etc/systemd/system/timers.target.wants/apt-daily*.timer
 : >"$1/etc/machine-id"`
 
+func (r recipe) packages() string {
+	if r.vendor == "Ubuntu" {
+		return common + ",apt,adduser" // which Debian's smallest variant has by itself
+	}
+	return common
+}
+
 func (r recipe) customize() string {
 	if r.vendor == "Ubuntu" {
 		return customize + `
@@ -55,7 +62,7 @@ func (r recipe) args() []string {
 
 // prefix is the beginning of the names of the recipe's bases.
 func (r recipe) prefix() string {
-	sum := sha256.Sum256([]byte(packages + r.customize() + strings.Join(r.args(), " ")))
+	sum := sha256.Sum256([]byte(r.packages() + r.customize() + strings.Join(r.args(), " ")))
 	return fmt.Sprintf("%s-%x-", r.suite, sum[:6])
 }
 
