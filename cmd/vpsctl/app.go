@@ -21,6 +21,7 @@ func newApp(s streams) *cli.App {
 				"vpsctl ping", "vpsctl ping -l eu,!beta", "vpsctl ping --wait 10m -o json")},
 		{Name: "facts", Usage: "what every host is", Flags: hostFlags, Action: with(facts), CustomHelpTemplate: help(
 			"vpsctl facts", "vpsctl facts -l alpha -o json", "vpsctl facts -o json | jq '.hosts[].facts.os'")},
+		preflightCommand(),
 		{Name: "phases", Usage: "every phase known, built in and yours", Flags: flags(talkFlags, phaseFolderFlags), Action: with(phasesList), CustomHelpTemplate: help(
 			"vpsctl phases", "vpsctl phases -o json", "vpsctl phases --phases ./my-phases")},
 		{Name: "plan", Usage: "what provision would send, without touching the network", Flags: flags(hostFlags, planFlags), Action: with(plan), CustomHelpTemplate: help(
@@ -45,6 +46,7 @@ func newApp(s streams) *cli.App {
 		{Name: "version", Usage: "the version", Flags: talkFlags, Action: with(showVersion), CustomHelpTemplate: help(
 			"vpsctl version", "vpsctl --version", "vpsctl version -o json")},
 	}
+	commands = append(commands, oneOffCommands()...)
 	app := &cli.App{Name: "vpsctl", HelpName: "vpsctl", Usage: "provision, measure and watch VPSs over SSH",
 		Commands: commands, Writer: s.out, ErrWriter: s.err, HideVersion: true,
 		ExitErrHandler: func(*cli.Context, error) {},

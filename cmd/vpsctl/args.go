@@ -80,6 +80,8 @@ func moveFlags(cmd *cli.Command, name string, args []string) ([]string, error) {
 		switch {
 		case a == "--":
 			return join(flags, append(words, args[i+1:]...)), nil
+		case (len(a) < 2 || a[0] != '-') && ownsRest(cmd.Name):
+			return join(flags, args[i:]), nil
 		case len(a) < 2 || a[0] != '-':
 			words = append(words, a)
 		case isHelp(a):

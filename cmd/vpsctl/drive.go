@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -144,9 +143,6 @@ func (d *drive) host(ctx context.Context, h inventory.Host) (rec *report.HostRec
 	if err != nil && ctx.Err() != nil {
 		return rec, context.Cause(ctx)
 	}
-	if err == nil {
-		d.leaveReport(ctx, s, writer)
-	}
 	return rec, err
 }
 
@@ -164,6 +160,7 @@ func (d *drive) follow(ctx context.Context, h inventory.Host, s *remote.Session,
 		}
 	}
 	k := keeper{d: d, host: h.Name, w: w, mask: d.masker(ctx, h, plan)}
+	s.Report = k.report
 	if d.attach {
 		err = s.Follow(ctx, d.dir.ID(), w.Cursor(), k.take)
 	} else {
@@ -181,6 +178,16 @@ type keeper struct {
 	mask   *wire.Masker
 	alerts int
 	full   error // the disk here is full: the host goes on and is followed, its events are not kept
+}
+
+// report is what is left on the host, where the guide looks for it: the same
+// bytes as here.
+func (k *keeper) report() []byte {
+	doc, err := report.Performance(k.w.Record()).JSON()
+	if err != nil {
+		return nil
+	}
+	return doc
 }
 
 func (k *keeper) take(raw []byte, e *wire.Event) error {
@@ -243,18 +250,6 @@ func (d *drive) settle(h inventory.Host, rec *report.HostRecord, err error) {
 	}
 	if err := d.credentials().settle(h.Name, user); err != nil {
 		d.screen.line("[WARN]", "%s: generated password: %v", h.Name, err)
-	}
-}
-
-// leaveReport puts performance-report.json on the host, where the guide looks
-// for it: the same bytes as here.
-func (d *drive) leaveReport(ctx context.Context, s *remote.Session, w *report.HostWriter) {
-	doc, err := report.Performance(w.Record()).JSON()
-	if err == nil {
-		_, err = s.Remote(ctx, "report", []string{d.dir.ID()}, bytes.NewReader(doc))
-	}
-	if err != nil {
-		d.screen.line("[WARN]", "the report could not be left on the host: %v", err)
 	}
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"os"
@@ -49,7 +50,7 @@ func (k *call) begin(runID string, hosts []inventory.Host, plans []wire.Plan) (*
 		return nil, err
 	}
 	run := k.newRun(runID, path, hosts)
-	run.Phases = phaseIDs(plans)
+	run.Phases, run.Verb = phaseIDs(plans), cmp.Or(plans[0].Verb, run.Verb)
 	return k.store().Create(run)
 }
 
@@ -106,6 +107,9 @@ func limits(h inventory.Host) report.Limits {
 
 // finalPlan is a host's plan as it is sent: with its secrets' values.
 func (d *drive) finalPlan(ctx context.Context, h inventory.Host) (*wire.Plan, error) {
+	if d.catalog == nil { // of one script: it is whole already
+		return d.plans[h.Name], nil
+	}
 	secrets, err := d.secrets(ctx, h)
 	if err != nil {
 		return nil, err
