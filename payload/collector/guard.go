@@ -24,7 +24,7 @@ import (
 // there to put things back itself.
 const (
 	guardWindow = 45 * time.Second
-	timerExtra  = 2 * time.Minute
+	timerExtra  = 30 * time.Second
 )
 
 const nobody = "unconfirmed: nobody was attached who could have proved that the host is still within reach"
@@ -47,8 +47,9 @@ type guard struct {
 
 // retry is a step whose guard nobody confirmed.
 type retry struct {
-	phase *wire.Phase
-	step  *wire.Step
+	phase  *wire.Phase
+	step   *wire.Step
+	reason string
 }
 
 func (d runDir) guard(token, state string) string {
@@ -240,7 +241,7 @@ func (p *phaseRun) revert(env *steps.Env, g *guard, outcome string, res *steps.R
 
 func (p *phaseRun) guardEnd(g *guard, outcome, reason string) {
 	p.event(&wire.Event{Kind: wire.KindGuardEnd, Phase: p.ph.ID, Step: g.Step,
-		Guard: &wire.Guarding{Token: g.Token, Outcome: outcome, Reason: reason, Attached: p.attachedNow()}})
+		Guard: &wire.Guarding{Token: g.Token, Outcome: outcome, Reason: strings.TrimPrefix(reason, "unconfirmed: "), Attached: p.attachedNow()}})
 }
 
 // disarm takes the timer away once the guard is decided.
@@ -258,7 +259,7 @@ func (p *phaseRun) disarm(g *guard) {
 
 func (p *phaseRun) leaveUnconfirmed(s *wire.Step, reason string) *wire.StepEnd {
 	p.runner.mu.Lock()
-	p.unconfirmed = append(p.unconfirmed, retry{p.ph, s})
+	p.unconfirmed = append(p.unconfirmed, retry{p.ph, s, reason})
 	p.runner.mu.Unlock()
 	return &wire.StepEnd{Status: wire.Skipped, Reason: reason, Hint: "stay attached, or attach again before the run ends"}
 }
@@ -269,8 +270,11 @@ func (r *runner) again() {
 	list := r.unconfirmed
 	r.unconfirmed = nil
 	r.mu.Unlock()
-	for _, t := range list {
+	for i, t := range list {
 		if r.ctx.Err() != nil || r.j.broken() != nil || !r.attachedNow() {
+			r.mu.Lock()
+			r.unconfirmed = append(r.unconfirmed, list[i:]...)
+			r.mu.Unlock()
 			return
 		}
 		p := &phaseRun{runner: r, ph: t.phase, end: wire.PhaseEnd{Status: wire.OK}, usage: &usage{births: r.births, now: r.now, leaders: map[int]bool{}}}

@@ -77,7 +77,8 @@ func TestGuardConfirmed(t *testing.T) {
 }
 
 // Without a confirmation the change is undone, its handlers run again, the run
-// goes on, and the step is tried once more before the end.
+// goes on, and the step is tried once more before the end, which says that it
+// is not done.
 func TestGuardUnconfirmed(t *testing.T) {
 	h := newHost(t)
 	plan, file := guardedPlan(h, "r1", 200*time.Millisecond)
@@ -102,7 +103,7 @@ func TestGuardUnconfirmed(t *testing.T) {
 	if h.content("conf") != "old\n" || h.content("after") != "old\n" || h.content("handled") != "new\nold\nnew\nold\n" {
 		t.Errorf("file %q, seen after %q, handled %q", h.content("conf"), h.content("after"), h.content("handled"))
 	}
-	if end := endOf(t, events); end.Status != wire.Changed {
+	if end := endOf(t, events); end.Status != wire.Failed || end.Stage != "unconfirmed" || !strings.Contains(end.Reason, "p/guarded") {
 		t.Errorf("end %+v", end)
 	}
 }
@@ -133,6 +134,9 @@ func TestGuardAttachedLater(t *testing.T) {
 			events := h.journal("r1")
 			if e := stepEndOf(t, events, "p/guarded"); e.Status != wire.Skipped || e.Reason != nobody || h.content("conf") != "old\n" {
 				t.Errorf("step %+v", e)
+			}
+			if end := endOf(t, events); end.Status != wire.Failed || end.Stage != "unconfirmed" {
+				t.Errorf("end %+v", end)
 			}
 			continue
 		}

@@ -58,7 +58,7 @@ func (r *runner) phase(ph *wire.Phase) wire.Status {
 		p.handle(ctx)
 	}
 	if ctx.Err() == context.DeadlineExceeded {
-		p.fail(fmt.Sprintf("over its budget of %s", wire.FormatDuration(ph.Budget)), "")
+		p.fail(p.overBudget(), "")
 	}
 	r.leave(p)
 	p.cost(in, out)
@@ -66,6 +66,10 @@ func (r *runner) phase(ph *wire.Phase) wire.Status {
 	p.pack()
 	r.event(&wire.Event{Kind: wire.KindPhaseEnd, Phase: ph.ID, PhaseEnd: &p.end})
 	return p.end.Status
+}
+
+func (p *phaseRun) overBudget() string {
+	return "stopped: the phase is over its budget of " + wire.FormatDuration(p.ph.Budget)
 }
 
 // fail marks the phase as failed. The first reason counts.

@@ -98,10 +98,11 @@ func (u *usage) run(ctx context.Context, cmd *exec.Cmd, keep bool) error {
 		return err
 	}
 	pid := cmd.Process.Pid
+	born := startTicks(pid) // before its Wait: the number may be somebody else's afterwards
 	done, gone := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(gone)
-		u.endGroup(ctx, pid, keep, done)
+		u.endGroup(ctx, pid, born, keep, done)
 	}()
 	err := cmd.Wait()
 	close(done)
@@ -122,7 +123,7 @@ func (u *usage) led(pid int, runs bool) {
 }
 
 // endGroup waits for the process to end, and sees to it when it must.
-func (u *usage) endGroup(ctx context.Context, pid int, keep bool, done <-chan struct{}) {
+func (u *usage) endGroup(ctx context.Context, pid int, born int64, keep bool, done <-chan struct{}) {
 	stop := ctx.Done()
 	if keep {
 		limit := make(chan struct{})
@@ -147,11 +148,38 @@ func (u *usage) endGroup(ctx context.Context, pid int, keep bool, done <-chan st
 		}
 	}
 	_ = unix.Kill(-pid, unix.SIGTERM)
+	u.killStrays(born, unix.SIGTERM)
 	select {
 	case <-done: // what is left of the group goes with it
 	case <-time.After(graceTime):
 	}
 	_ = unix.Kill(-pid, unix.SIGKILL)
+	u.killStrays(born, unix.SIGKILL)
+}
+
+// killStrays signals what a process has started and what has left its group
+// since: all that was born in the phase's cgroup after it. Steps of a phase
+// come one after the other, so nobody else's processes are among them. Without
+// a cgroup of the phase they are not found.
+func (u *usage) killStrays(born int64, sig unix.Signal) {
+	if u.cgroup.v2 == nil || born <= 0 {
+		return
+	}
+	for _, pid := range u.cgroup.procs() {
+		if startTicks(pid) >= born {
+			_ = unix.Kill(pid, sig)
+		}
+	}
+}
+
+// startTicks is when a process began, in ticks since boot; 0 when there is none.
+func startTicks(pid int) int64 {
+	stat := readSmall("/proc/" + strconv.Itoa(pid) + "/stat")
+	f := strings.Fields(stat[strings.LastIndexByte(stat, ')')+1:])
+	if len(f) < 20 {
+		return 0
+	}
+	return number(f[19])
 }
 
 func (u *usage) add(ru *syscall.Rusage) {

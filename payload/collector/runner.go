@@ -237,6 +237,11 @@ func (r *runner) verdict() *wire.End {
 			end = &wire.End{Status: wire.Failed, Stage: stage, Reason: "phase " + f.phase.ID + ": " + f.reason, Hint: f.hint}
 		}
 	}
+	if len(r.unconfirmed) > 0 && (end.Status != wire.Failed || end.Stage == "verification") { // which may have failed of just that
+		u := r.unconfirmed[0]
+		end = &wire.End{Status: wire.Failed, Stage: "unconfirmed", Reason: "step " + u.phase.ID + "/" + u.step.Name + " was put back: " + u.reason,
+			Hint: "when the change is meant, find out why no new connection came through; then run it again and stay connected"}
+	}
 	return end
 }
 

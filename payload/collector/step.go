@@ -71,6 +71,8 @@ func (p *phaseRun) attempts(ctx context.Context, s *wire.Step, env *steps.Env) *
 		end, again := p.attempt(try, s, env)
 		if end.TimedOut = end.Status == wire.Failed && try.Err() == context.DeadlineExceeded; end.TimedOut && ctx.Err() == nil {
 			end.Reason = fmt.Sprintf("timed out after %s", wire.FormatDuration(limit))
+		} else if end.TimedOut && ctx.Err() == context.DeadlineExceeded {
+			end.Reason = p.overBudget()
 		}
 		cancel()
 		if n > 1 {
