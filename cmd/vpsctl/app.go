@@ -103,7 +103,7 @@ var (
 	}
 	hostFlags  = flags(talkFlags, stateFlags, dialFlags)
 	eventFlags = []cli.Flag{&cli.BoolFlag{Name: "events", EnvVars: env("events"), Usage: "print the event stream as JSON lines with the host's name"}}
-	waitFlags  = []cli.Flag{&cli.DurationFlag{Name: "wait", Usage: "keep trying for `DUR` until every host lets us in"}}
+	waitFlags  = []cli.Flag{&cli.DurationFlag{Name: "wait", Usage: "wait up to `DUR` for SSH, then for the login, then for cloud-init"}}
 
 	phaseFolderFlags = []cli.Flag{&cli.StringFlag{Name: "phases", EnvVars: env("phases"), Usage: "your phases (`DIR`; default: phases/ beside the inventory)"}}
 	planFlags        = flags(phaseFolderFlags, []cli.Flag{

@@ -23,6 +23,8 @@ type answer struct {
 	RTTMs       float64     `json:"rtt_ms,omitempty"`
 	ConnectMs   float64     `json:"connect_ms,omitempty"`
 	Fingerprint string      `json:"fingerprint,omitempty"`
+	WaitedSec   float64     `json:"waited_sec,omitempty"`
+	CloudInit   string      `json:"cloud_init,omitempty"` // of ping --wait: none, done, error, running
 	Facts       *wire.Facts `json:"facts,omitempty"`
 	Runs        []remoteRun `json:"runs,omitempty"`
 	Error       *hostError  `json:"error,omitempty"`
@@ -117,7 +119,15 @@ func (k *call) answered(ctx context.Context, answers []*answer, table func(io.Wr
 func ping(k *call) error {
 	wait := k.Duration("wait")
 	return ask(k, func(ctx context.Context, s *remote.Session, a *answer) error {
-		pong, err := pingFor(ctx, s, wait)
+		var pong remote.Pong
+		var err error
+		if wait > 0 {
+			w := newWaiter(k.ui, a.Host, wait)
+			pong, err = w.ping(ctx, s)
+			a.WaitedSec, a.CloudInit = time.Since(w.began).Round(time.Millisecond).Seconds(), w.cloudInit
+		} else {
+			pong, err = s.Ping(ctx)
+		}
 		if err != nil {
 			return err
 		}
@@ -135,24 +145,6 @@ func ping(k *call) error {
 		}
 		t.Flush()
 	})
-}
-
-// pingFor tries until the host lets us in or wait has passed. What no waiting
-// mends (a changed key) is said at once.
-func pingFor(ctx context.Context, s *remote.Session, wait time.Duration) (remote.Pong, error) {
-	until := time.Now().Add(wait)
-	for {
-		pong, err := s.Ping(ctx)
-		var e *remote.Error
-		if err == nil || time.Now().After(until) || !errors.As(err, &e) || e.Kind != remote.Unreachable {
-			return pong, err
-		}
-		select {
-		case <-ctx.Done():
-			return pong, context.Cause(ctx)
-		case <-time.After(2 * time.Second):
-		}
-	}
 }
 
 func ms(d time.Duration) float64 { return float64(d.Round(10*time.Microsecond)) / 1e6 }
