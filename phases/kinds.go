@@ -20,11 +20,12 @@ var (
 	fileMode    = regexp.MustCompile(`^[0-7]{3,4}$`)
 )
 
-// packages reads a list of names, or {names, recommends}.
+// packages reads a list of names, or {names, recommends, debconf}.
 func (r *reader) packages(n *yaml.Node, what string) *wire.Packages {
 	p, names := &wire.Packages{}, n
+	var m map[string]*yaml.Node
 	if n.Kind == yaml.MappingNode {
-		m := r.mapping(n, what+": packages", []string{"names", "recommends"}, later{"debconf": "`debconf` answers are not in this release"})
+		m = r.mapping(n, what+": packages", []string{"names", "recommends", "debconf"}, nil)
 		if m["recommends"] != nil {
 			p.Recommends = r.flag(m["recommends"], what+": recommends")
 		}
@@ -42,14 +43,17 @@ func (r *reader) packages(n *yaml.Node, what string) *wire.Packages {
 			p.Names = append(p.Names, s)
 		}
 	}
+	if m["debconf"] != nil {
+		p.Debconf = r.debconf(m["debconf"], p.Names, what+": packages: debconf")
+	}
 	return p
 }
 
-var fileKeys = []string{"path", "state", "content", "source", "target", "mode", "owner", "validate", "sensitive"}
+var fileKeys = []string{"path", "state", "content", "source", "target", "mode", "owner", "validate", "sensitive", "keys"}
 
 func (r *reader) fileStep(n *yaml.Node, what string) *wire.File {
 	what += ": file"
-	m := r.mapping(n, what, fileKeys, later{"keys": "`keys` of a file are not in this release"})
+	m := r.mapping(n, what, fileKeys, nil)
 	f := &wire.File{}
 	if m["path"] == nil {
 		r.fail(n, "", "%s: no path", what)
@@ -74,12 +78,15 @@ func (r *reader) fileStep(n *yaml.Node, what string) *wire.File {
 		f.Validate = s
 	}
 	r.fileContent(n, m, f, what)
+	if v := m["keys"]; v != nil {
+		f.Keys, f.Sensitive = r.keyValues(v, f.Sensitive, what+": keys")
+	}
 	return f
 }
 
 // fileState reads the state, and refuses what does not go with it.
 func (r *reader) fileState(n *yaml.Node, m map[string]*yaml.Node, f *wire.File, what string) {
-	needs := map[string][]string{"": {"content", "source"}, "present": {"content", "source"}, "absent": nil, "directory": nil, "link": {"target"}}
+	needs := map[string][]string{"": {"content", "source", "keys"}, "present": {"content", "source", "keys"}, "absent": nil, "directory": nil, "link": {"target"}}
 	state, final := "", true
 	if v := m["state"]; v != nil {
 		state, final = r.line(v, what+": state")
@@ -92,15 +99,17 @@ func (r *reader) fileState(n *yaml.Node, m map[string]*yaml.Node, f *wire.File, 
 	if templated := m["state"] != nil && strings.Contains(m["state"].Value, "{{"); !final || templated {
 		return // content may be there for one of the states it can become
 	}
-	for _, key := range []string{"content", "source", "target"} {
+	for _, key := range []string{"content", "source", "keys", "target"} {
 		if m[key] != nil && !contains(needs[state], key) {
 			r.fail(m[key], "", "%s: %s makes no sense with state %s", what, key, orPresent(state))
 		}
 	}
 	switch {
+	case m["keys"] != nil && (m["content"] != nil || m["source"] != nil):
+		r.fail(m["keys"], "", "%s: keys change what is there, content and source replace it: not both", what)
 	case m["content"] != nil && m["source"] != nil:
 		r.fail(n, "", "%s: content or source, not both", what)
-	case needs[state] != nil && m["content"] == nil && m["source"] == nil && m["target"] == nil:
+	case needs[state] != nil && m["content"] == nil && m["source"] == nil && m["keys"] == nil && m["target"] == nil:
 		r.fail(n, "", "%s: no %s", what, strings.Join(needs[state], " or "))
 	}
 	for _, key := range []string{"mode", "owner", "validate"} {

@@ -52,7 +52,7 @@ needs: [system-prep]
 requires: {os: [debian-13], arch: [amd64, arm64], memory: 1800MiB, disk: 10GiB}
 target: {standard: 60s, small: 1m20s, rerun: 10s}
 budget: 3m
-parallel: true
+parallel: false
 vars: {username: , editor: vim, tabs: 4, wrap: true, level: {type: float, default: 0.5, doc: how much}, kind: {default: a, one_of: [a, b]}}
 steps:
   - {name: packages, packages: [vim, tmux]}
@@ -65,6 +65,13 @@ steps:
   - {name: service, service: {name: ssh, enabled: true, state: running}}
   - {name: account, user: {name: "{{ .username }}", group: g, groups: [sudo], shell: /bin/bash, home: /home/x, comment: c, authorized_keys: ["@connection"], password: token, must_change: false}, guard: {login: "{{ .username }}", window: 30s}}
   - {name: ask, assert: {check: "true", critical: true, hint: "nothing to do"}, of: system-prep}
+  - {name: preseeded, packages: {names: [xfce4, code], debconf: {code/add-microsoft-repo: false, shared/dm: {value: lightdm, type: select, owner: lightdm}, code/password: {secret: token}}}}
+  - {name: ini, file: {path: /etc/x.ini, keys: {"": {max: 8}, Globals: {level: high, tls: true, old: null}}}}
+  - {name: repo, apt_repository: {name: vendor, uris: ["https://example.net/apt"], suites: [stable], components: [main], architectures: [amd64], key: {url: "https://example.net/key.asc", fingerprint: "CB63 519C AEAD 3101 CBB6  7B07 EA92 D4FE 3F72 C8CC"}}, on_change: [{run: "true"}]}
+  - {name: flat, apt_repository: {name: flat, uris: ["http://example.net/apt"], suites: [./], path: /etc/apt/sources.list.d/f.sources, key: {file: key.gpg, path: /usr/share/keyrings/f.gpg, fingerprint: [CB63519CAEAD3101CBB67B07EA92D4FE3F72C8CC]}}}
+  - {name: tool, archive: {url: "https://example.net/t.tgz", sha256: "0000000000000000000000000000000000000000000000000000000000000000", dest: /opt/tool, strip: 1, owner: "root:root"}, budget: 5m}
+  - {name: own tool, archive: {file: t.tar, dest: /opt/own}}
+  - {name: kernel, run: "true", check: "true", reboot: "{{ .wrap }}"}
   - {name: own, script: own.sh, args: [a], check: "true", undo: "true", apt: true, when: "true", secrets: [token], timeout: 5m, retries: 3, optional: true}
 `
 
@@ -74,6 +81,8 @@ func TestPhaseSchema(t *testing.T) {
 	dir := one(t, everyKey)
 	write(t, filepath.Join(dir, "my-tools", "conf.tmpl"), "{{ .editor }}\n")
 	write(t, filepath.Join(dir, "my-tools", "own.sh"), "true\n")
+	write(t, filepath.Join(dir, "my-tools", "key.gpg"), "\xc6")
+	write(t, filepath.Join(dir, "my-tools", "t.tar"), "x")
 	c := load(t, dir)
 	q := request()
 	q.Secrets["token"] = "0123456789"
@@ -94,7 +103,7 @@ func TestPhaseSchema(t *testing.T) {
 // TestPhaseSchemaRefuses: the mistakes that a schema can tell are told by it.
 func TestPhaseSchemaRefuses(t *testing.T) {
 	s := schema(t, "phase.schema.json")
-	for _, name := range []string{"head", "kinds", "later", "steps", "vars"} {
+	for _, name := range []string{"head", "kinds", "sources", "steps", "vars"} {
 		ar, err := txtar.ParseFile("testdata/mistakes/" + name + ".txtar")
 		if err != nil {
 			t.Fatal(err)

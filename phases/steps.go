@@ -11,20 +11,13 @@ import (
 )
 
 // Keys of a step besides its kind.
-var stepKeys = []string{"name", "of", "when", "as", "on_change", "secrets", "timeout", "retries", "optional", "guard"}
+var stepKeys = []string{"name", "of", "when", "as", "on_change", "secrets", "timeout", "budget", "retries", "optional", "reboot", "guard"}
 
 // stepKinds are the kinds of this release; a step has exactly one of them.
-var stepKinds = []string{"packages", "file", "service", "user", "run", "script", "assert"}
+var stepKinds = []string{"packages", "file", "service", "user", "run", "script", "assert", "apt_repository", "archive"}
 
 // runKeys belong to run and script.
 var runKeys = []string{"check", "undo", "args", "apt"}
-
-var laterSteps = later{
-	"apt_repository": "`apt_repository` steps are not in this release",
-	"archive":        "`archive` steps are not in this release",
-	"reboot":         "`reboot` is not in this release",
-	"budget":         "`budget` of a step is not in this release; a phase can have one, a step can have a timeout",
-}
 
 // steps reads the list of steps.
 func (r *reader) steps(n *yaml.Node) []wire.Step {
@@ -49,7 +42,7 @@ func (r *reader) step(n *yaml.Node) wire.Step {
 	var s wire.Step
 	known := slices.Concat(stepKeys, stepKinds, runKeys)
 	what := stepLabel(n)
-	m := r.mapping(n, what, known, laterSteps)
+	m := r.mapping(n, what, known, nil)
 	if n.Kind != yaml.MappingNode {
 		return s
 	}
@@ -93,7 +86,7 @@ func (r *reader) kind(n *yaml.Node, m map[string]*yaml.Node, what string, s *wir
 	if len(have) != 1 {
 		if len(have) > 1 {
 			r.fail(n, "make it "+fmt.Sprint(len(have))+" steps", "%s: one kind, not %s", what, quoted(have, "and"))
-		} else if !hasLater(n) {
+		} else {
 			r.fail(n, "one of "+strings.Join(stepKinds, ", "), "%s: nothing to do", what)
 		}
 		return
@@ -110,6 +103,10 @@ func (r *reader) kind(n *yaml.Node, m map[string]*yaml.Node, what string, s *wir
 		s.User = r.user(v, what)
 	case "assert":
 		s.Assert = r.assert(v, what)
+	case "apt_repository":
+		s.Repository = r.repository(v, what)
+	case "archive":
+		s.Archive = r.archive(v, what)
 	default:
 		s.Run = r.run(m, what)
 	}
@@ -122,22 +119,13 @@ func (r *reader) kind(n *yaml.Node, m map[string]*yaml.Node, what string, s *wir
 	}
 }
 
-// hasLater tells whether the step's kind has been refused by name already.
-func hasLater(n *yaml.Node) bool {
-	for i := 0; i+1 < len(n.Content); i += 2 {
-		if k := n.Content[i].Value; k == "apt_repository" || k == "archive" {
-			return true
-		}
-	}
-	return false
-}
-
 // around reads what a step can have besides its kind.
 func (r *reader) around(m map[string]*yaml.Node, what string, s *wire.Step) {
 	kind := s.Kind()
 	r.only(m, "as", what, kind, "run", "file", "assert")
 	r.only(m, "secrets", what, kind, "run", "assert")
-	r.only(m, "on_change", what, kind, "packages", "file", "service", "user", "run")
+	r.only(m, "on_change", what, kind, "packages", "file", "service", "user", "run", "apt_repository", "archive")
+	r.only(m, "reboot", what, kind, "packages", "file", "service", "run", "archive")
 	r.only(m, "guard", what, kind, "file", "service", "user", "run")
 	if n := m["of"]; n != nil {
 		if id, ok := r.phaseID(n, what+": of"); ok && r.values != nil && !r.values.plan[id] {
@@ -158,6 +146,15 @@ func (r *reader) around(m map[string]*yaml.Node, what string, s *wire.Step) {
 	}
 	if n := m["timeout"]; n != nil {
 		s.Timeout = r.duration(n, what+": timeout")
+	}
+	if n := m["budget"]; n != nil {
+		s.Budget = r.duration(n, what+": budget")
+	}
+	if n := m["reboot"]; n != nil {
+		s.Reboot = r.flag(n, what+": reboot")
+		if m["guard"] != nil {
+			r.fail(n, "make it two steps", "%s: a guarded step cannot ask for a reboot", what)
+		}
 	}
 	if n := m["retries"]; n != nil {
 		s.Retries = r.number(n, what+": retries", 0, 10)

@@ -5,7 +5,7 @@ package steps
 import (
 	"bytes"
 	"context"
-	"crypto/rand"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
@@ -26,6 +26,7 @@ type file struct {
 	spec shape
 	was  entry
 	miss []string // folders that would be made
+	keys []string // which keys differ
 }
 
 // shape is what an entry shall be, in numbers. -1 and mode 0 with !setMode
@@ -96,10 +97,28 @@ func (f *file) differs(context.Context) (string, error) {
 		if f.was, err = p.look(); err != nil {
 			return err
 		}
+		if f.want.Keys != nil {
+			if err := f.edit(p); err != nil {
+				return err
+			}
+		}
 		diff, err = f.compare(p)
 		return err
 	})
 	return diff, err
+}
+
+// edit turns wanted keys into the wanted content: that of now, with these keys.
+func (f *file) edit(p *place) error {
+	if f.was.kind != "file" {
+		return failf("install what brings it first, or write all of it: content", "no file is there whose keys could be set (%s)", f.was.kind)
+	}
+	now, err := p.read()
+	if err != nil {
+		return err
+	}
+	f.spec.content, f.keys, err = editKeys(now, f.want.Keys)
+	return err
 }
 
 // compare says what differs, never what the content is.
@@ -126,7 +145,9 @@ func (f *file) compare(p *place) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		if !same {
+		if !same && f.want.Keys != nil {
+			diff = append(diff, f.keys...)
+		} else if !same {
 			diff = append(diff, fmt.Sprintf("content (%d bytes, now %d)", was.size, len(want.content)))
 		}
 	}
@@ -252,7 +273,7 @@ func (p *place) stage(want shape) (staged, error) {
 	if was.kind == "link" && !p.trusted {
 		return staged{}, p.refuseLink(p.name)
 	}
-	t := staged{name: ".vpsctl-" + rand.Text()[:12] + ".tmp", id: p.id}
+	t := staged{name: tempName(), id: p.id}
 	t.path = strings.TrimSuffix(p.path, p.name) + t.name
 	fd, err := unix.Openat(p.dir, t.name, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
 	if err != nil {
@@ -351,6 +372,20 @@ func (e *Env) validate(ctx context.Context, command string, t staged) error {
 		return &failure{text: because("nothing was changed: validate "+ending(got.rc), got.words()), rc: &got.rc, stderr: got.stderr}
 	}
 	return nil
+}
+
+// tempName is a name that nobody can guess, for what is on its way. It is made
+// without crypto/rand, which would be 100 KB of the collector.
+func tempName() string {
+	var b [12]byte
+	for n := 0; n < len(b); {
+		m, err := unix.Getrandom(b[n:], 0)
+		if err != nil && err != unix.EINTR {
+			panic("the kernel has no random bytes: " + err.Error())
+		}
+		n += max(m, 0)
+	}
+	return ".vpsctl-" + hex.EncodeToString(b[:]) + ".tmp"
 }
 
 // quote makes one word of s for a POSIX shell.

@@ -10,8 +10,6 @@ import (
 	"strconv"
 	"strings"
 
-	"crypto/rand"
-
 	"golang.org/x/sys/unix"
 
 	"github.com/vpsctl/vpsctl/payload/wire"
@@ -89,7 +87,7 @@ func (p *place) link(target string) error {
 	if was.kind == "directory" {
 		return unix.EISDIR
 	}
-	temp := ".vpsctl-" + rand.Text()[:12] + ".tmp"
+	temp := tempName()
 	if err := unix.Symlinkat(target, p.dir, temp); err != nil {
 		return err
 	}

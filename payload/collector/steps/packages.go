@@ -140,6 +140,9 @@ func (p *packages) act(ctx context.Context) error {
 	if len(p.missing) == 0 { // the repair was enough
 		return nil
 	}
+	if err := p.env.preseed(ctx, p.want.Debconf); err != nil {
+		return err
+	}
 	err := p.env.transaction(ctx, "install", p.installArgs()...)
 	if err != nil && isCause(err, staleLists) && !p.lists.fresh && ctx.Err() == nil {
 		if err := p.lists.refresh(ctx, "a package has gone from the mirror"); err != nil {

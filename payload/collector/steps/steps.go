@@ -97,6 +97,10 @@ func Do(ctx context.Context, env *Env, s *wire.Step) Result {
 		return converge(ctx, env, &run{env: env, step: s})
 	case s.Assert != nil:
 		return doAssert(ctx, env, s)
+	case s.Repository != nil:
+		return doRepository(ctx, env, s.Repository)
+	case s.Archive != nil:
+		return converge(ctx, env, &archive{env: env, want: s.Archive})
 	}
 	return Result{Status: wire.Failed, Reason: "a kind of step this collector does not know", Hint: "vpsctl and its collector differ in version"}
 }
@@ -166,6 +170,12 @@ func Revert(ctx context.Context, env *Env, u wire.Undo) error {
 		err = revertUser(ctx, env, u)
 	case "run":
 		err = revertRun(ctx, env, u)
+	case "debconf":
+		err = revertDebconf(ctx, env, u)
+	case "apt_repository":
+		err = revertRepository(ctx, env, u)
+	case "archive":
+		err = revertArchive(ctx, env, u)
 	default:
 		err = errors.New("a kind of record this collector does not know")
 	}
