@@ -15,7 +15,7 @@ import (
 	"github.com/vpsctl/vpsctl/payload/wire"
 )
 
-func followVerb(p place, args []string, stdout *os.File) error {
+func followVerb(p place, args []string, stdin io.Reader, stdout *os.File) error {
 	var c wire.Cursor
 	for i, n := range []*int64{&c.Status, &c.Output} {
 		v, err := strconv.ParseInt(args[i+1], 10, 64)
@@ -28,7 +28,10 @@ func followVerb(p place, args []string, stdout *os.File) error {
 	if err != nil {
 		return err
 	}
-	return follow(d, c, stdout)
+	if err := follow(d, c, stdout); err != nil {
+		return err
+	}
+	return takeReport(p, documents(stdin))
 }
 
 // follower prints a journal: what is of the status class first, output after

@@ -83,7 +83,7 @@ func run(args []string, stdin io.Reader, stdout *os.File) error {
 	case "start":
 		return start(p, stdin, stdout)
 	case "follow":
-		return followVerb(p, args, stdout)
+		return followVerb(p, args, stdin, stdout)
 	case "cancel":
 		return cancelVerb(p, args)
 	case "confirm":

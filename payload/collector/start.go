@@ -39,7 +39,8 @@ func refuse(stage, format string, args ...any) error {
 // refused one leaves nothing behind; its only event says why.
 func start(p place, stdin io.Reader, stdout *os.File) error {
 	var attached *os.File // held until we follow ourselves: the runner may ask at once
-	d, err := begin(p, stdin, &attached)
+	docs := documents(stdin)
+	d, err := begin(p, docs, &attached)
 	defer attached.Close() // nil is fine
 	r := (*refusal)(nil)
 	if errors.As(err, &r) {
@@ -52,13 +53,22 @@ func start(p place, stdin io.Reader, stdout *os.File) error {
 	if err != nil {
 		return err
 	}
-	return follow(d, wire.Cursor{}, stdout)
+	if err := follow(d, wire.Cursor{}, stdout); err != nil {
+		return err
+	}
+	return takeReport(p, docs)
 }
 
-func begin(p place, stdin io.Reader, attached **os.File) (runDir, error) {
-	raw, err := io.ReadAll(io.LimitReader(stdin, maxPlan+1))
-	if err != nil {
-		return "", refuse("plan", "read the plan: %v", err)
+// documents reads what the laptop sends: the plan, and behind it, once it has
+// seen the end, the run's report.
+func documents(stdin io.Reader) *json.Decoder {
+	return json.NewDecoder(io.LimitReader(stdin, 2*maxPlan))
+}
+
+func begin(p place, docs *json.Decoder, attached **os.File) (runDir, error) {
+	var raw json.RawMessage
+	if err := docs.Decode(&raw); err != nil {
+		return "", refuse("plan", "the plan is not complete JSON: %v", err)
 	}
 	plan, mask, err := readPlan(raw)
 	if err != nil {

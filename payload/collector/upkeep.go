@@ -123,9 +123,39 @@ func reportVerb(p place, run string, stdin io.Reader) error {
 	if err != nil || len(b) > maxPlan || !json.Valid(b) {
 		return fail(exitUsage, "take the report of run %s: not one JSON document (%d bytes, %v)", run, len(b), err)
 	}
-	err = os.MkdirAll(p.logs, 0o755)
+	return keepReport(p, b)
+}
+
+// reportWait is how long a laptop that has seen the end may take to send the
+// run's report.
+const reportWait = 3 * time.Second
+
+// takeReport keeps the report that comes behind the plan, if one does. A laptop
+// that is gone, or has none, ends the input.
+func takeReport(p place, docs *json.Decoder) error {
+	got := make(chan json.RawMessage, 1)
+	go func() { // ends with the input, or with us
+		var doc json.RawMessage
+		if docs.Decode(&doc) == nil {
+			got <- doc
+		}
+		close(got)
+	}()
+	select {
+	case doc := <-got:
+		if doc == nil {
+			return nil
+		}
+		return keepReport(p, append(doc, '\n'))
+	case <-time.After(reportWait):
+		return nil
+	}
+}
+
+func keepReport(p place, b []byte) error {
+	err := os.MkdirAll(p.logs, 0o755)
 	if err != nil {
-		return fail(exitRefused, "keep the report of run %s: %w", run, err)
+		return fail(exitRefused, "keep the report: %w", err)
 	}
 	path := filepath.Join(p.logs, "performance-report.json")
 	tmp := path + "." + randomName()
@@ -134,7 +164,7 @@ func reportVerb(p place, run string, stdin io.Reader) error {
 	}
 	if err != nil {
 		_ = os.Remove(tmp)
-		return fail(exitRefused, "keep the report of run %s: %w", run, err)
+		return fail(exitRefused, "keep the report: %w", err)
 	}
 	return nil
 }
