@@ -73,7 +73,7 @@ func buildBase(ctx context.Context, r recipe) (string, error) {
 		args = append(args, "--keyring="+keyring)
 	}
 	root := filepath.Join(tmp, "root")
-	if err := debootstrap(ctx, r, root, args); err != nil {
+	if err := debootstrap(ctx, r, os.Getenv("VPSCTL_LAB_MIRROR"), root, args); err != nil {
 		return "", err
 	}
 	base := filepath.Join(cacheDir(), r.prefix()+time.Now().UTC().Format(baseTime))
@@ -87,13 +87,13 @@ func ubuntuKeyring(ctx context.Context, dir string) (string, error) {
 	if _, err := os.Stat(path); err == nil {
 		return path, nil
 	}
-	err := debootstrap(ctx, recipes["trixie"], dir, []string{"--variant=extract", "--include=ubuntu-archive-keyring"})
+	err := debootstrap(ctx, recipes["trixie"], "", dir, []string{"--variant=extract", "--include=ubuntu-archive-keyring"})
 	return filepath.Join(dir, path), err
 }
 
 // debootstrap fills root. It asks mmdebstrap's own default mirror first; where that is out of reach, the mirrors that
-// this machine's apt uses, with the security updates and without. VPSCTL_LAB_MIRROR is asked alone where it is set.
-func debootstrap(ctx context.Context, r recipe, root string, args []string) (err error) {
+// this machine's apt uses, with the security updates and without. A mirror that is named is asked alone.
+func debootstrap(ctx context.Context, r recipe, mirror, root string, args []string) (err error) {
 	args = append([]string{"--quiet"}, args...)
 	proxies, _ := run(ctx, "", "apt-config", "dump", "Acquire::http::Proxy", "Acquire::https::Proxy")
 	for _, opt := range usableProxies(proxies) {
@@ -101,7 +101,7 @@ func debootstrap(ctx context.Context, r recipe, root string, args []string) (err
 	}
 	ours, _ := run(ctx, "", "apt-get", "indextargets", "--format", "$(ORIGIN)|$(LABEL)|$(REPO_URI)", "Created-By: Packages")
 	lists := r.sourcesLike(ours)
-	if mirror := os.Getenv("VPSCTL_LAB_MIRROR"); mirror != "" {
+	if mirror != "" {
 		lists = []string{r.sources(mirror, "")}
 	} else if _, err = run(ctx, "", "mmdebstrap", append(args, r.suite, root)...); err == nil {
 		return nil

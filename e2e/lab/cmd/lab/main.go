@@ -1,22 +1,6 @@
 //go:build linux
 
-// Lab builds real Debian and Ubuntu hosts on this machine and handles them.
-//
-//	lab up [-n N] [-prefix NAME] [-suite NAME] [-mem MB] [-cpus N] [-ipv6-only] [-apt-cache=false]
-//	                                at least N running hosts; prints addresses, inventory, known_hosts, identity
-//	lab down                        stop and remove them and all that was made for them
-//	lab list                        the hosts, whether they run, their CPU seconds
-//	lab reset|kill|start|reboot|cut|restore [HOST…]    all hosts when none is named
-//	lab exec HOST COMMAND…          as root inside the host, without ssh
-//	lab limit HOST MB CPUS          another size, by a power cycle; 0 is all that this machine has
-//	lab rate HOST MBIT              bound on its line, each way; 0 lifts it
-//	lab loss HOST PERCENT           of the packets, each way
-//	lab delay HOST DURATION         of a round trip, where the kernel has netem
-//	lab proxy HOST DURATION [JITTER]    an address on loopback that leads to the host's ssh with that delay, until ^C
-//
-// Every verb takes -dir FOLDER (default .lab), the lab's state folder, and needs root. Suites are trixie, bookworm and
-// noble. VPSCTL_LAB_MIRROR names a mirror to build bases from, VPSCTL_LAB_CACHE and VPSCTL_LAB_STORE the folders of
-// what outlives labs (bases, the apt cache) and of what does not.
+// Lab builds real Debian and Ubuntu hosts on this machine and handles them. "lab help" tells how.
 package main
 
 import (
@@ -34,7 +18,25 @@ import (
 	"github.com/vpsctl/vpsctl/e2e/lab"
 )
 
-const usage = "lab up|down|list|reset|kill|start|reboot|cut|restore|exec|limit|rate|loss|delay|proxy [-dir FOLDER] …"
+const usage = `lab VERB [-dir FOLDER] …: real hosts on this machine. Needs root.
+
+  up [-n N] [-prefix NAME] [-suite NAME] [-mem MB] [-cpus N] [-ipv6-only] [-apt-cache=false]
+                               at least N running hosts; prints addresses, inventory, known_hosts, identity
+  down                         stop and remove them and all that was made for them
+  list                         the hosts, whether they run, their CPU seconds, what is special about them
+  reset|kill|start|reboot|cut|restore [HOST…]    all hosts when none is named
+  exec HOST COMMAND…           as root inside the host, without ssh, outside of its limits
+  limit HOST MB CPUS           another size, by a power cycle; 0 is all that this machine has
+  rate HOST MBIT               bound on its line in Mbit/s, each way; 0 lifts it
+  loss HOST PERCENT            of the packets, each way
+  delay HOST DURATION          of a round trip, such as 50ms, where the kernel has netem
+  proxy HOST DURATION [JITTER] an address on loopback that leads to the host's ssh with that delay, until ^C
+  help                         this
+
+-dir is the lab's state folder, .lab if not named. Suites are trixie (the default), bookworm and noble.
+VPSCTL_LAB_MIRROR names a mirror to build a base from. VPSCTL_LAB_CACHE (default /var/cache/vpsctl-lab) holds bases and
+what apt has downloaded, and may be removed when no lab is up; VPSCTL_LAB_STORE (default /var/lib/vpsctl-lab) holds the
+disks of the labs that are up`
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -51,9 +53,13 @@ func main() {
 
 func run(ctx context.Context, args []string, out, talk io.Writer) error {
 	if len(args) == 0 {
-		return errors.New("usage: " + usage)
+		return errors.New(usage)
 	}
 	verb := args[0]
+	if verb == "help" || verb == "-h" || verb == "--help" {
+		_, err := fmt.Fprintln(out, usage)
+		return err
+	}
 	flags := flag.NewFlagSet("lab "+verb, flag.ContinueOnError)
 	flags.SetOutput(talk)
 	opt := lab.Options{Log: talk}
@@ -85,7 +91,7 @@ func run(ctx context.Context, args []string, out, talk io.Writer) error {
 	}
 	act, ok := actions[verb]
 	if !ok {
-		return fmt.Errorf("lab: unknown verb %q: %s", verb, usage)
+		return fmt.Errorf("lab: unknown verb %q\n%s", verb, usage)
 	}
 	return withLab(opt, func(l *lab.Lab) error { return each(l, flags.Args(), func(h *lab.Host) error { return act(h, ctx) }) })
 }
