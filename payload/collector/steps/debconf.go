@@ -5,6 +5,7 @@ package steps
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -76,7 +77,8 @@ func (e *Env) selections(answers []wire.Debconf) (string, error) {
 // such question.
 func (e *Env) debconf(ctx context.Context, owner, line string) (value string, known bool, err error) {
 	out, err := e.call(ctx, call{name: "debconf-communicate", args: []string{owner}, stdin: strings.NewReader(line + "\n"), env: aptEnv()})
-	if err != nil {
+	// It ends with the code that it answers.
+	if f := (*failure)(nil); err != nil && !(errors.As(err, &f) && f.rc != nil && len(out) > 0) {
 		return "", false, err
 	}
 	code, value, _ := strings.Cut(strings.TrimRight(string(out), "\n"), " ")

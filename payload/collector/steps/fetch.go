@@ -63,19 +63,21 @@ func (e *Env) fetchOnce(ctx context.Context, url, file string, size int64) error
 	if err != nil {
 		return err
 	}
+	const limited = `ulimit -f "$1" && shift && exec "$@"`
 	blocks := strconv.FormatInt(size/512+1, 10)
-	args := append([]string{"-c", `ulimit -f "$1" && shift && exec "$@"`, "sh", blocks}, argv...)
+	args := append([]string{"-c", limited, "sh", blocks}, argv...)
 	_, err = e.call(ctx, call{name: "sh", args: args, stream: true})
 	var f *failure
 	if !errors.As(err, &f) || f.rc == nil {
 		return err
 	}
-	f.text = strings.Replace(f.text, "sh "+ending(*f.rc), filepath.Base(argv[0])+" "+ending(*f.rc), 1)
+	f.text = strings.Replace(f.text, "sh "+limited, filepath.Base(argv[0]), 1)
 	switch {
 	case fileSize(file) >= size:
 		os.Remove(file)
 		return failf("", "it has more than %d MiB", size>>20)
 	case strings.Contains(f.stderr, "404") || strings.Contains(f.stderr, "403") || strings.Contains(f.stderr, "410  Gone"):
+		f.text = strings.TrimPrefix(f.text, staleLists+": ")
 		f.retryable, f.hint = false, "is the URL right?"
 	case strings.Contains(f.stderr, "416"): // what is there is not a part of what the server has now
 		os.Remove(file)

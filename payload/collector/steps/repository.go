@@ -28,7 +28,8 @@ type repository struct {
 	files   []*file // what differs: keyring, source
 	old     [][]byte
 	keyring []byte
-	fresh   bool // all lists were fresh before
+	lists   *wire.Undo // nil when they were there before
+	fresh   bool       // all lists were fresh before
 	release func()
 }
 
@@ -201,8 +202,9 @@ func (r *repository) remember(ctx context.Context) (*wire.Undo, []byte, error) {
 	if missing, _ := r.listsMissing(); missing == "" {
 		return nil, nil, nil
 	}
-	return &wire.Undo{Kind: "apt_repository", What: "remove the lists of " + r.want.Name,
-		Data: map[string]string{"lists": strings.Join(r.entry.listNames(), "\n")}}, nil, nil
+	r.lists = &wire.Undo{Kind: "apt_repository", What: "remove the lists of " + r.want.Name,
+		Data: map[string]string{"lists": strings.Join(r.entry.listNames(), "\n")}}
+	return r.lists, nil, nil
 }
 
 // key gives the wanted keys, and no others that came in the same file.
@@ -262,6 +264,11 @@ func (r *repository) act(ctx context.Context) error {
 		return nil
 	}
 	calm := context.WithoutCancel(ctx)
+	if r.lists != nil { // also what came only in part
+		if back := revertRepository(calm, r.env, *r.lists); back != nil {
+			return errors.Join(err, fmt.Errorf("putting it back failed: %w", back))
+		}
+	}
 	for i, f := range slices.Backward(r.files) {
 		if back := f.putBack(calm, r.old[i]); back != nil {
 			return errors.Join(err, fmt.Errorf("putting it back failed: %w", back))

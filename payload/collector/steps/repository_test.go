@@ -196,7 +196,7 @@ func TestDebconf(t *testing.T) {
 	r := aptRig(t)
 	r.fake("debconf-set-selections", `cat >>$S/selections`)
 	r.fake("debconf-communicate", `read -r verb q rest; echo "$verb $q $rest" >>$S/said
-case "$verb $q" in "GET code/known") echo "0 old secret";; GET*) echo "10 no such";; *) echo 0;; esac`)
+case "$verb $q" in "GET code/known") echo "0 old secret";; GET*) echo "10 no such"; exit 10;; *) echo 0;; esac`)
 	r.Env.Secret = func(name string) (string, bool) { return "hunter22", name == "token" }
 	s := pkgs("vim")
 	s.Packages.Debconf = []wire.Debconf{{Owner: "code", Question: "code/add-microsoft-repo", Type: "boolean", Value: "false"},
