@@ -54,10 +54,13 @@ func (w *waiter) ping(ctx context.Context, s *remote.Session) (remote.Pong, erro
 			err = w.cloud(ctx, s)
 		}
 		what, pause := passing(err)
-		if what == "" || time.Now().Add(pause).After(w.until) {
+		if what == "" {
 			return pong, err
 		}
 		w.waits(what)
+		if left := time.Until(w.until); left <= 0 || pause >= afterRefused && left < pause {
+			return pong, err
+		}
 		select {
 		case <-ctx.Done():
 			return pong, context.Cause(ctx)

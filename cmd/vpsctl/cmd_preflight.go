@@ -240,7 +240,7 @@ func (k *call) writeReadiness(w io.Writer, r *readiness) {
 	case r.Status == string(wire.Skipped):
 		fmt.Fprintf(w, "[OK] %s: its inventory gives it no phases\n", r.Host)
 	case r.err != nil:
-		fmt.Fprintf(w, "[ERR] %s: %s\n", r.Host, r.Error.Message)
+		fmt.Fprintf(w, "[ERR] %s\n", r.Error.Message)
 	case failed > 0:
 		fmt.Fprintf(w, "[ERR] %s: not ready, %d of %d checks failed\n", r.Host, failed, len(r.Checks))
 	case warned > 0:

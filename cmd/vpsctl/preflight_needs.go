@@ -85,6 +85,9 @@ func (n *needs) add(list *[]string, text string) {
 // questions is the input of preflight.sh.
 func (n *needs) questions() *bytes.Buffer {
 	var b bytes.Buffer
+	if n.apt {
+		b.WriteString("apt\n")
+	}
 	for _, x := range n.indexes {
 		fmt.Fprintf(&b, "index %s\n", x)
 	}

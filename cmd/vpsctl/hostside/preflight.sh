@@ -2,7 +2,8 @@
 # What a host is like before a plan runs there. It changes nothing, writes
 # nothing but what it fetches into a folder in memory, and prints lines of
 # words with tabs between them, the last of them "end". The input says what the
-# plan needs: "index URI SUITE", "url URL", "port N".
+# plan needs: "apt" when it installs packages, "index URI SUITE", "url URL",
+# "port N".
 say() {
   line=$1
   shift
@@ -166,9 +167,9 @@ say cloud "$(cloud_init)"
 if [ -z "$temp" ]; then
   say nowhere
 else
-  sources &
   while read -r what a b; do
     case $what in
+    apt) sources & ;;
     index) index plan "$a" "$b" & ;;
     url) { resolve "$a" & url link "$a" "$a"; wait; } & ;;
     port) port "$a" ;;
