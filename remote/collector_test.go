@@ -45,6 +45,33 @@ func TestVerbs(t *testing.T) {
 	}
 }
 
+// The report is made when the end has come, and left on the host by the same
+// connection, also when that is another one than the run began with.
+func TestReportIsLeftOnTheHost(t *testing.T) {
+	for _, cut := range []int{100, 5, 8, 11} { // the 8th to come is the end, late output follows it
+		r := runRig(t, sshtest.Options{})
+		r.CutAfterEvent(cut)
+		s := r.session(t)
+		seen := 0
+		s.Report = func() []byte {
+			if seen < 8 {
+				t.Errorf("asked for the report after %d events", seen)
+			}
+			return []byte(`{"schema":1}`)
+		}
+		if err := s.Run(testContext(t), testPlan(), func([]byte, *wire.Event) error { seen++; return nil }); err != nil {
+			t.Fatal(err)
+		}
+		text, err := os.ReadFile(r.state("runs/" + testRun + "/report"))
+		if cut == 11 { // the line broke at the end: what the host had read by then is its matter
+			continue
+		}
+		if err != nil || string(text) != `{"schema":1}` {
+			t.Errorf("cut after %d: the report arrived as %q, %v", cut, text, err)
+		}
+	}
+}
+
 func TestUpload(t *testing.T) {
 	facts := func(t *testing.T, r *rig) error {
 		_, err := r.session(t).Facts(testContext(t))

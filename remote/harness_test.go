@@ -173,10 +173,16 @@ follow() {
 		done <"$r/journal.jsonl"
 	done
 }
+# What comes on stdin behind the end is the run's report.
+report() {
+	grep -q '"k":"end"' "$d/runs/$1/journal.jsonl" || return 0
+	IFS= read -r text
+	[ -z "$text" ] || printf %s "$text" >"$d/runs/$1/report"
+}
 case $verb in
 version) echo 1 ;;
 start)
-	plan=$(cat)
+	IFS= read -r plan
 	run=$(printf %s "$plan" | sed 's/.*"run_id":"\([^"]*\)".*/\1/')
 	if [ -e "$HOME/refuse" ]; then cat "$HOME/refuse"; exit 9; fi
 	mkdir -p "$d/runs"
@@ -184,8 +190,9 @@ start)
 	printf '%s' "$plan" >"$d/runs/$run/plan"
 	echo "${0##*/}" >"$d/runs/$run/collector"
 	cat "$HOME/journal" >"$d/runs/$run/journal.jsonl"
-	follow "$run" 0 0 ;;
-follow) follow "$@" ;;
+	follow "$run" 0 0
+	report "$run" ;;
+follow) follow "$@"; report "$1" ;;
 cancel|confirm) [ -d "$d/runs/$1" ] || exit 4; printf '%s\n' "$*" >>"$d/runs/$1/$verb"; : >"$d/runs/$1/${verb}ed" ;;
 facts) echo '{"hostname":"fake","os":"debian-13","os_name":"","kernel":"","arch":"amd64","cores":2,"memory_mb":1,"swap_mb":0,"disk_mb":0,"disk_avail_mb":0,"cgroup":"v2","uid":65534,"user":"dev","systemd":false}' ;;
 report) [ -d "$d/runs/$1" ] || exit 4; cat >"$d/runs/$1/report" ;;

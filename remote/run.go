@@ -143,6 +143,7 @@ func (s *Session) start(ctx context.Context, c *conn, t *turn) error {
 	if err != nil {
 		return s.fail("start", Local, "", "write the plan: %w", err)
 	}
+	data = append(data, '\n') // more may follow on the same stdin
 	again := t.sent
 	t.sent, t.absent = true, false
 	p, err := s.collector(ctx, c, "", "start", nil, data)
@@ -199,6 +200,9 @@ func (s *Session) read(c *conn, p *process, t *turn) error {
 	defer p.close()
 	before := t.cursor
 	t.last = func() { p.send(bytes.NewReader(s.report())) }
+	if t.end != nil { // it came through the line before, and does not come again
+		t.last()
+	}
 	if err := t.read(p.out); err != nil {
 		var local *sinkError
 		if errors.As(err, &local) {

@@ -234,6 +234,10 @@ func TestFollow(t *testing.T) {
 	}); !slices.Equal(rest, want) {
 		t.Errorf("got %v, want %v", rest, want)
 	}
+	rest = nil // all but the last output had come, the end too
+	if err := r.session(t).Follow(testContext(t), testRun, wire.Cursor{Status: 11, Output: 5}, collect(&rest)); err != nil || len(rest) != 1 {
+		t.Errorf("got %v, %v", rest, err)
+	}
 	err := r.session(t).Follow(testContext(t), "nobody-knows", wire.Cursor{}, collect(&rest))
 	if wantError(t, err, Refused); !errors.Is(err, ErrNoRun) {
 		t.Errorf("got %v, want ErrNoRun", err)

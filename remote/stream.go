@@ -81,19 +81,19 @@ func (st *stream) take(raw []byte, e *wire.Event) error {
 		return err
 	}
 	st.began = true
-	if !e.IsOutput() && e.N <= st.skip {
-		return nil
+	known := !e.IsOutput() && e.N <= st.skip
+	if !known {
+		if err := st.sink(raw, e); err != nil {
+			return &sinkError{err}
+		}
 	}
-	if e.Kind == wire.KindEnd {
+	switch {
+	case e.Kind == wire.KindEnd:
 		st.end = e.End
-	}
-	if err := st.sink(raw, e); err != nil {
-		return &sinkError{err}
-	}
-	if e.Kind == wire.KindEnd && st.last != nil {
-		st.last()
-	}
-	if st.guard != nil && e.Guard != nil {
+		if st.last != nil {
+			st.last()
+		}
+	case !known && st.guard != nil && e.Guard != nil:
 		st.guard(e)
 	}
 	return nil
