@@ -169,6 +169,9 @@ func (s *Session) refused(r *refusal) *Error {
 	if r.Stage == "lock" || r.Holder != nil {
 		e.Kind, e.RC, e.Lock = Locked, rcLocked, r.Holder
 	}
+	if r.Stage == "disk" {
+		e.hint = "make room on the host: df -h; journalctl --vacuum-size=100M; apt-get clean"
+	}
 	if e.Lock != nil {
 		e.hint = fmt.Sprintf("wait for it, or see it with `vpsctl runs attach %s`", clip(e.Lock.RunID, 63))
 	}

@@ -249,11 +249,14 @@ func hostText(v *HostVerdict, rec *HostRecord) string {
 	}
 	_, changed, failed, _ := rec.Counts()
 	text := plural(changed, "step") + " changed something"
-	if changed == 0 {
+	switch {
+	case changed == 0 && failed == 0:
 		text = "everything was as it should be"
+	case changed == 0:
+		text = "nothing was changed"
 	}
 	if failed > 0 {
-		text += fmt.Sprintf(", %s failed", plural(failed, "optional step"))
+		text += fmt.Sprintf(", %s did not hold or failed, and may", plural(failed, "step"))
 	}
 	return text + ", in " + took(rec.EndAt)
 }
