@@ -1,0 +1,310 @@
+package remote
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/pkg/sftp"
+	"golang.org/x/sync/errgroup"
+)
+
+// Pulled is what a pull did with one host.
+type Pulled struct {
+	Path    string   // of the copy, in the folder it was laid into
+	Files   int      // that are here now
+	Same    int      // of these were here before
+	Bytes   int64    // fetched
+	Resumed int64    // bytes of an earlier, cut off copy that were not fetched again
+	Left    []string // what was not taken, and why; at most a thousand
+	Refused int      // how many were not taken
+	Via     string   // "sftp", "shell", or "" when nothing had to be fetched
+}
+
+// listScript tells what there is to copy. Arguments: marker, path. Answers:
+// NONE, LINK, or LIST, a line for each thing (kind, size, mode, name), SUMS, the
+// files' hashes, END.
+var listScript = oneLine(`
+m=$1 src=$2;
+echo "$m"; LC_ALL=C; export LC_ALL;
+case $src in /*) ;; *) src=$HOME/$src;; esac;
+base=${src##*/}; dir=${src%/*}; cd -P "${dir:-/}" || { echo "$m FAILED"; exit; };
+[ -L "$base" ] && { echo "$m LINK"; exit; };
+[ -e "$base" ] || { echo "$m NONE"; exit; };
+echo "$m LIST";
+find "./$base" -name "*[[:cntrl:]]*" -prune -exec echo "odd 0 0 ?" \; -o -type f -exec stat -c "file %s %a %n" {} + -o -type d -exec stat -c "dir 0 %a %n" {} + -o -exec stat -c "%F: 0 0 %n" {} +;
+echo "$m SUMS";
+find "./$base" -name "*[[:cntrl:]]*" -prune -o -type f -exec sha256sum {} +;
+echo "$m END";
+`)
+
+// readScript prints a file from a byte on, counted from 1.
+const readScript = `echo "$1"; case $2 in /*) f=$2;; *) f=$HOME/$2;; esac; exec tail -c "+$3" "$f"`
+
+// Pull copies a file or folder of the host into a folder here, below the host's
+// name. What the host says of names is believed in no point: nothing is written
+// outside of that folder, and links, devices and names that collide are left,
+// and counted. A file takes its name here when its hash is right. At most so
+// many bytes are fetched.
+func (s *Session) Pull(ctx context.Context, src, dir string, most int64, progress func(got, total int64)) (Pulled, error) {
+	src = strings.TrimPrefix(src, "~/")
+	if src = path.Clean(src); strings.ContainsAny(src, "\n\x00") || src == "." || src == "/" || src == "~" || strings.HasPrefix(src, "..") {
+		return Pulled{}, s.fail("pull", Local, "name a file or a folder", "%q cannot be copied", src)
+	}
+	c, err := s.connect(ctx, s.d.lim.tries)
+	if err != nil {
+		return Pulled{}, err
+	}
+	stop := context.AfterFunc(ctx, func() { c.abort(context.Cause(ctx)) })
+	defer stop()
+	p := &puller{Session: s, c: c, from: path.Dir(src), progress: progress, list: newListing(path.Base(src), most)}
+	if err := p.ask(ctx, src); err != nil {
+		return p.got(), s.problem(ctx, "pull", err)
+	}
+	err = p.land(ctx, dir)
+	return p.got(), s.problem(ctx, "pull", err)
+}
+
+// puller is one copy on its way from one host.
+type puller struct {
+	*Session
+	c        *conn
+	from     string // folder on the host
+	list     *listing
+	cl       *sftp.Client // nil: through the shell
+	progress func(got, total int64)
+	mu       sync.Mutex
+	done     Pulled
+	bytes    atomic.Int64
+}
+
+func (p *puller) got() Pulled {
+	g := p.done
+	g.Path, g.Bytes = p.list.base, p.bytes.Load()
+	g.Refused, g.Left = p.list.refused, p.list.left
+	return g
+}
+
+// ask has the host list and hash what there is.
+func (p *puller) ask(ctx context.Context, src string) error {
+	marker := newMarker()
+	pr, err := p.c.run(ctx, command(p.h.Become, listScript, marker, src), nil)
+	if err != nil {
+		return err
+	}
+	defer pr.close()
+	pr.send(nil)
+	if err := p.greet(ctx, pr, marker); err != nil {
+		return err
+	}
+	answer, err := pr.long(ctx, marker)
+	if err != nil {
+		return err
+	}
+	switch answer[0] {
+	case "LIST":
+		err = p.list.read(pr.out, marker)
+	case "NONE":
+		return p.fail("pull", Refused, "", "%s: there is no such file or folder", src)
+	case "LINK":
+		return p.fail("pull", Refused, "name what it leads to", "%s is a link", src)
+	default:
+		_, _ = pr.wait()
+		return p.fail("pull", Refused, "", "%s: %s", src, clip(pr.errs.String(), 300))
+	}
+	switch {
+	case errors.Is(err, errTooMuch):
+		return p.fail("pull", Refused, "take less, or allow more with --max-mb", "%s: %w", src, err)
+	case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF):
+		return p.c.broken(err)
+	case err != nil:
+		return p.fail("pull", Hostile, "", "%w", err)
+	}
+	return nil
+}
+
+// land writes it all, four files at a time.
+func (p *puller) land(ctx context.Context, dir string) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return p.fail("pull", Local, "", "%w", err)
+	}
+	top, err := os.OpenRoot(dir)
+	if err != nil {
+		return p.fail("pull", Local, "", "%w", err)
+	}
+	defer top.Close()
+	if err := top.MkdirAll(p.h.Name, 0o755); err != nil {
+		return p.fail("pull", Local, "", "%w", err)
+	}
+	root, err := top.OpenRoot(p.h.Name)
+	if err != nil {
+		return p.fail("pull", Local, "", "%w", err)
+	}
+	defer root.Close()
+	if !p.h.Become {
+		cl, end, err := p.files(ctx, p.c)
+		if err != nil && !errors.Is(err, errNoSFTP) {
+			return err
+		}
+		if err == nil {
+			defer end()
+			p.cl = cl
+		}
+	}
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(4)
+	for _, e := range p.list.entries {
+		if e.dir() {
+			if err := root.MkdirAll(filepath.FromSlash(e.name), 0o755); err != nil {
+				return errors.Join(p.fail("pull", Local, "", "%w", err), g.Wait())
+			}
+			continue
+		}
+		g.Go(func() error { return p.file(gctx, root, e) })
+	}
+	return g.Wait()
+}
+
+// file fetches one file, unless it is here.
+func (p *puller) file(ctx context.Context, root *os.Root, e entry) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	l := &landing{root: root, e: e, name: filepath.FromSlash(e.name), count: p.count}
+	if l.here() {
+		p.note(func(g *Pulled) { g.Same++; g.Files++ })
+		return nil
+	}
+	for try := range 2 { // the second from its beginning, without a window
+		at, err := l.open(try > 0)
+		if err != nil {
+			return p.fail("pull", Local, "", "%w", err)
+		}
+		err = p.fetch(ctx, e, at, l, try > 0)
+		err = errors.Join(l.err, err)
+		if err == nil {
+			err = l.settle()
+		} else {
+			l.close()
+		}
+		switch {
+		case err == nil:
+			p.note(func(g *Pulled) {
+				g.Files++
+				if try == 0 {
+					g.Resumed += at
+				}
+			})
+			return nil
+		case l.err != nil:
+			return p.fail("pull", Local, "", "%s: %w", e.name, l.err)
+		case !errors.Is(err, errDamaged):
+			return err
+		}
+	}
+	return p.fail("pull", Refused, "try again", "%s: it changes while it is fetched, or %w", e.name, errDamaged)
+}
+
+func (p *puller) note(f func(g *Pulled)) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	f(&p.done)
+}
+
+func (p *puller) count(n int64) {
+	got := p.bytes.Add(n)
+	if p.progress != nil {
+		p.progress(got, p.list.size)
+	}
+}
+
+// fetch writes a file's content from a byte on into w.
+func (p *puller) fetch(ctx context.Context, e entry, at int64, w io.Writer, plain bool) error {
+	name := path.Join(p.from, e.name)
+	via := "shell"
+	defer func() { p.note(func(g *Pulled) { g.Via = via }) }()
+	if p.cl == nil {
+		return p.throughShell(ctx, name, at, w)
+	}
+	via = "sftp"
+	f, err := p.cl.Open(name)
+	if err != nil {
+		return p.lost(fmt.Errorf("%s: %w", name, err))
+	}
+	defer f.Close()
+	if _, err := f.Seek(at, io.SeekStart); err != nil {
+		return p.lost(err)
+	}
+	if plain {
+		_, err = io.Copy(w, struct{ io.Reader }{f})
+	} else {
+		_, err = f.WriteTo(w)
+	}
+	return p.lost(err)
+}
+
+// lost tells a line that broke from a file that cannot be read.
+func (p *puller) lost(err error) error {
+	switch {
+	case err == nil || errors.Is(err, errDamaged):
+		return err
+	case !p.c.alive() || closedByPeer(err):
+		return p.c.broken(err)
+	}
+	hint := ""
+	if errors.Is(err, fs.ErrPermission) {
+		hint = "set `become: true` for " + p.h.Name
+	}
+	return p.fail("pull", Refused, hint, "%w", err)
+}
+
+func (p *puller) throughShell(ctx context.Context, name string, at int64, w io.Writer) error {
+	marker := newMarker()
+	pr, err := p.c.run(ctx, command(p.h.Become, readScript, marker, name, strconv.FormatInt(at+1, 10)), nil)
+	if err != nil {
+		return err
+	}
+	defer pr.close()
+	pr.send(nil)
+	if err := p.greet(ctx, pr, marker); err != nil {
+		return err
+	}
+	if _, err := io.Copy(w, pr.out); err != nil {
+		return p.lost(err)
+	}
+	rc, err := pr.wait()
+	if err == nil && rc != 0 {
+		err = p.fail("pull", Refused, "", "%s: %s", name, clip(pr.errs.String(), 300))
+	}
+	return err
+}
+
+// lines reads what the host lists until a line begins with the marker.
+func lines(r *bufio.Reader, marker string, take func(line string) error) error {
+	for {
+		line, err := r.ReadSlice('\n')
+		if errors.Is(err, bufio.ErrBufferFull) {
+			return fmt.Errorf("%w: a name of over %d bytes", errHostileList, len(line))
+		}
+		if err != nil {
+			return err
+		}
+		text := strings.TrimSuffix(string(line), "\n")
+		if strings.HasPrefix(text, marker+" ") {
+			return nil
+		}
+		if err := take(text); err != nil {
+			return err
+		}
+	}
+}

@@ -1,0 +1,173 @@
+package remote
+
+import (
+	"bufio"
+	"context"
+	"crypto/rand"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/vpsctl/vpsctl/remote/sshtest"
+)
+
+const plenty = 1 << 30
+
+func TestPull(t *testing.T) {
+	eachWay(t, func(t *testing.T, r *rig, via string) {
+		_, errs, rc := do(t, r, `mkdir -p "etc d/sub/deep" "etc d/none" && cd "etc d" && echo A >a && echo B >"sub/b c " && printf C >'sub/deep/ü\n' && : >empty &&
+ln -s /etc/shadow link && mkfifo pipe && echo x >Case && echo y >case && chmod 4755 a && printf x >"$(printf 'bad\nname')"`, "")
+		if rc != 0 {
+			t.Fatal(errs)
+		}
+		if r.host.Become {
+			via = "shell" // by SFTP one is never root
+		}
+		dir := t.TempDir()
+		src := filepath.Join(r.Home, "etc d")
+		got, err := r.session(t).Pull(testContext(t), src, dir, plenty, nil)
+		if err != nil || got.Files != 5 || got.Same != 0 || got.Refused != 4 || got.Via != via {
+			t.Errorf("got %+v, %v", got, err)
+		}
+		have := tree(t, filepath.Join(dir, "web1", "etc d"))
+		want := map[string]string{"a": "-rwxr-xr-x A\n", "sub/b c ": "-rw-r--r-- B\n", `sub/deep/ü\n`: "-rw-r--r-- C", "empty": "-rw-r--r-- "}
+		for name, text := range want {
+			if have[name] != text {
+				t.Errorf("%s: got %q, want %q", name, have[name], text)
+			}
+		}
+		_, upper := have["Case"]
+		_, lower := have["case"]
+		if upper == lower || have["link"]+have["pipe"] != "" || have["none"] == "" || len(have) != 8 {
+			t.Errorf("got %v", have)
+		}
+		got, err = r.session(t).Pull(testContext(t), "etc d/", dir, plenty, nil)
+		if err != nil || got.Same != 5 || got.Bytes != 0 || got.Via != "" {
+			t.Errorf("again: got %+v, %v", got, err)
+		}
+		if got, err = r.session(t).Pull(testContext(t), "~/etc d/a", dir, plenty, nil); err != nil || got.Path != "a" || got.Files != 1 {
+			t.Errorf("got %+v, %v", got, err)
+		}
+		_, err = r.session(t).Pull(testContext(t), "etc d/link", dir, plenty, nil)
+		wantError(t, err, Refused, "is a link")
+		_, err = r.session(t).Pull(testContext(t), "nothing", dir, plenty, nil)
+		wantError(t, err, Refused, "no such file")
+		_, err = r.session(t).Pull(testContext(t), "etc d", dir, 3, nil)
+		wantError(t, err, Refused, "too much", "--max-mb")
+	})
+}
+
+// What an earlier copy has left is continued when it is right, and replaced when
+// it is not.
+func TestPullContinues(t *testing.T) {
+	body := make([]byte, 3<<20)
+	rand.Read(body)
+	eachWay(t, func(t *testing.T, r *rig, via string) {
+		r.put(t, "big", string(body))
+		for _, spoil := range []byte{0, 1} {
+			dir := t.TempDir()
+			src := openSource(t, filepath.Join(r.Home, "big"))
+			part := filepath.Join(dir, "web1", ".vpsctl-pull-"+src.entries[0].sum[:24])
+			if err := os.MkdirAll(filepath.Dir(part), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			half := append([]byte{body[0] ^ spoil}, body[1:1<<20]...)
+			if err := os.WriteFile(part, half, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			got, err := r.session(t).Pull(testContext(t), "big", dir, plenty, nil)
+			want := map[byte]Pulled{0: {Resumed: 1 << 20, Bytes: 2 << 20}, 1: {Bytes: 5 << 20}}[spoil]
+			if err != nil || got.Resumed != want.Resumed || got.Bytes != want.Bytes {
+				t.Errorf("got %+v, %v, want %+v", got, err, want)
+			}
+			have := tree(t, filepath.Join(dir, "web1"))
+			if len(have) != 1 || have["big"] != "-rw-r--r-- "+string(body) {
+				t.Errorf("%d files, or not the right one", len(have))
+			}
+		}
+	})
+}
+
+// A line that breaks leaves what has arrived, under a name of its own.
+func TestPullOnALineThatBreaks(t *testing.T) {
+	r := newRig(t, sshtest.Options{})
+	body := make([]byte, 20<<20)
+	rand.Read(body)
+	r.put(t, "big", string(body))
+	dir := t.TempDir()
+	_, err := r.session(t).Pull(testContext(t), "big", dir, plenty, func(got, _ int64) {
+		if got > 2<<20 {
+			r.Cut()
+		}
+	})
+	wantError(t, err, Unreachable, "line was lost")
+	if _, err := os.Stat(filepath.Join(dir, "web1", "big")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("half a file has the name of a whole one: %v", err)
+	}
+	got, err := r.session(t).Pull(testContext(t), "big", dir, plenty, nil)
+	if err != nil || got.Resumed < 2<<20 || got.Bytes+got.Resumed != int64(len(body)) {
+		t.Errorf("got %+v, %v", got, err)
+	}
+}
+
+func TestPullIsEndedByItsContext(t *testing.T) {
+	r := newRig(t, sshtest.Options{})
+	ctx, cancel := context.WithCancel(testContext(t))
+	cancel()
+	if _, err := r.session(t).Pull(ctx, "x", t.TempDir(), plenty, nil); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+}
+
+// What a hostile host may say of its files.
+func TestListing(t *testing.T) {
+	sum := strings.Repeat("0", 64)
+	tests := []struct {
+		name, list, sums string
+		err              error
+		taken, refused   int
+	}{
+		{"good", "dir 0 755 ./b\nfile 3 644 ./b/f\n", sum + "  ./b/f\n", nil, 2, 0},
+		{"leads out", "file 3 644 ./b/../../x\nfile 1 644 ./../b\nfile 1 644 .//etc/passwd\nfile 1 644 ./other\n", "", nil, 0, 4},
+		{"collides", "file 1 644 ./b/F\nfile 1 644 ./b/f\nfile 1 644 ./B/g\nfile 1 644 ./b/F\n", sum + "  ./b/F\n", nil, 1, 3},
+		{"links and devices", "symbolic link: 0 0 ./b/l\ncharacter special file: 0 0 ./b/null\nodd 0 0 ?\n", "", nil, 0, 3},
+		{"no hash", "file 1 644 ./b\n", "", nil, 0, 1},
+		{"too much", "file 2000 644 ./b\n", "", errTooMuch, 0, 0},
+		{"negative", "file -1 644 ./b\n", "", errHostileList, 0, 0},
+		{"mode", "file 1 9 ./b\n", "", errHostileList, 0, 0},
+		{"nonsense", "hello\n", "", errHostileList, 0, 0},
+		{"bad hash", "file 1 644 ./b\n", "xyz  ./b\n", errHostileList, 0, 0},
+		{"too many", strings.Repeat("odd 0 0 ?\n", maxFiles+1), "", errTooMuch, 0, 0},
+		{"long name", "file 1 644 ./" + strings.Repeat("b", 70<<10) + "\n", "", errHostileList, 0, 0},
+	}
+	for _, tt := range tests {
+		l := newListing("b", 1000)
+		err := l.read(bufio.NewReaderSize(strings.NewReader(tt.list+"m SUMS\n"+tt.sums+"m END\n"), 64<<10), "m")
+		if !errors.Is(err, tt.err) || err == nil && (len(l.entries) != tt.taken || l.refused != tt.refused) {
+			t.Errorf("%s: %v, took %v, refused %d (%v)", tt.name, err, l.entries, l.refused, l.left)
+		}
+	}
+	l := newListing("b", 1000)
+	if err := l.read(bufio.NewReader(strings.NewReader("file 1 644 ./b\n")), "m"); err != io.EOF {
+		t.Errorf("a cut list: %v", err)
+	}
+}
+
+func FuzzListing(f *testing.F) {
+	f.Add("dir 0 755 ./b\nfile 3 644 ./b/f\nsymbolic link: 0 0 ./b/l\nm SUMS\n" + strings.Repeat("0", 64) + "  ./b/f\nm END\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		l := newListing("b", 1000)
+		if l.read(bufio.NewReader(strings.NewReader(text)), "m") != nil {
+			return
+		}
+		for _, e := range l.entries {
+			if !filepath.IsLocal(e.name) || e.size < 0 || e.mode > 0o777 {
+				t.Errorf("took %+v", e)
+			}
+		}
+	})
+}
