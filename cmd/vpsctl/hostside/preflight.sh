@@ -46,7 +46,7 @@ room() {
 # named is a process as people know it: pid 812 unattended-upgr (x.service).
 named() {
   case $1 in '' | 0 | -*) echo "a process that the kernel does not name" && return ;; esac
-  unit=$(sed -n 's|.*/\([^/]*\.\(service\|scope\)\)\(/.*\)\{0,1\}$|\1|p' "/proc/$1/cgroup" 2>/dev/null | head -n 1)
+  unit=$(tr / '\n' <"/proc/$1/cgroup" 2>/dev/null | grep -E '\.(service|scope)$' | head -n 1)
   echo "pid $1 $(cat "/proc/$1/comm" 2>/dev/null)${unit:+ ($unit)}"
 }
 
