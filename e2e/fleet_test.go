@@ -47,8 +47,8 @@ func fleet(t *testing.T, n int, ready func(*testing.T, *lab.Host)) *Fleet {
 			if t.Failed() {
 				shared.spoil(h)
 			}
-			// sshd remembers who broke off or failed to log in, and would make the next test pay.
-			_, _ = h.Exec(context.Background(), "systemctl restart ssh")
+			// sshd remembers who broke off or failed to log in, and would make the next test pay; systemd counts restarts.
+			_, _ = h.Exec(context.Background(), "systemctl reset-failed ssh; systemctl restart ssh")
 		}
 		shared.giveBack(hosts)
 	})

@@ -27,7 +27,7 @@ find /etc /root /home -xdev -type f -exec sha256sum {} + | sort
 dpkg-query -W -f '${Package} ${Version} ${db:Status-Status}\n'; apt-mark showmanual
 getent passwd; getent group; systemctl list-unit-files --state=enabled --no-legend; sshd -T`
 
-// TestFirstProvision is the whole story of a fresh VPS: what the three built-in phases leave on it, what the record and
+// TestFirstProvision is the whole story of a fresh VPS: what the built-in phases leave on it, what the record and
 // the screen have, that the password stays secret, that a second run changes nothing, and the developer's first login.
 func TestFirstProvision(t *testing.T) {
 	t.Parallel()
@@ -41,16 +41,19 @@ func TestFirstProvision(t *testing.T) {
 	if d.Status != "changed" && d.Status != "ok" || len(d.Hosts) != 1 || d.Hosts[0].Changed == 0 || d.Hosts[0].Failed != 0 {
 		t.Errorf("got %+v", d)
 	}
-	for i, id := range []string{"system-prep", "user-creation", "verification"} {
-		if i >= len(d.Hosts[0].Phases) || d.Hosts[0].Phases[i].ID != id || d.Hosts[0].Phases[i].Status == "failed" {
-			t.Errorf("phases: %+v", d.Hosts[0].Phases)
-			break
+	phases := d.Hosts[0].Phases
+	for _, ph := range phases {
+		if ph.Status != "ok" && ph.Status != "changed" {
+			t.Errorf("phase %+v", ph)
 		}
+	}
+	if len(phases) < 3 || phases[0].ID != "system-prep" || phases[len(phases)-1].ID != "verification" {
+		t.Errorf("phases: %+v", phases)
 	}
 	v.record(h.Name).whole(h)
 	leftBySystemPrep(t, h)
 	leftByUserCreation(t, h)
-	recordFiles(t, v, h)
+	recordFiles(t, v, h, len(phases))
 	password := thePassword(t, v, h)
 	secretPassword(t, v, h, password, r, seen())
 
@@ -87,7 +90,7 @@ func TestFirstProvision(t *testing.T) {
 func verificationWarns(t *testing.T, v *tool, h *lab.Host) {
 	t.Helper()
 	on(t, h, "mv /usr/bin/git /usr/bin/git.away; ln -s /bin/false /usr/bin/git")
-	r := v.run(0, "provision", "--sample-interval", "0")
+	r := v.run(0, "provision", "--sample-interval", "0", "--only-phase", "system-prep", "--only-phase", "verification")
 	wants(t, "a warning", r.says(), "[WARN]", "git-installed", "apt-get install git")
 	if strings.Contains(r.says(), "everything was as it should be") {
 		t.Errorf("it says that all is well:\n%s", tail(r.says()))
@@ -162,7 +165,7 @@ func leftByUserCreation(t *testing.T, h *lab.Host) {
 }
 
 // recordFiles wants the files of a record on both ends.
-func recordFiles(t *testing.T, v *tool, h *lab.Host) {
+func recordFiles(t *testing.T, v *tool, h *lab.Host, phases int) {
 	t.Helper()
 	rec := v.record(h.Name)
 	for _, name := range []string{"events.jsonl", "output.log", "timing.csv", "resources.csv", "performance-report.json"} {
@@ -188,13 +191,13 @@ func recordFiles(t *testing.T, v *tool, h *lab.Host) {
 			t.Errorf("%s differs from the host's: %s", name, firstDifference(strings.TrimSpace(here), there))
 		}
 	}
-	if got := strings.Count(rec.file("timing.csv"), "success"); got != 3 {
+	if got := strings.Count(rec.file("timing.csv"), "success"); got != phases {
 		t.Errorf("timing.csv has %d phases that succeeded:\n%s", got, rec.file("timing.csv"))
 	}
 	on(t, h, "test -s /var/log/vps-provision/provision.log && test -s /var/log/vps-provision/performance-report.json")
 	wants(t, "timings", v.run(0, "timings").out, "system-prep", "user-creation", "verification")
 	wants(t, "timings --phase", v.run(0, "timings", "--phase", "system-prep").out, "system-prep")
-	v.run(1, "timings", "--phase", "desktop-install")
+	v.run(1, "timings", "--phase", "rdp-config")
 	wants(t, "report", v.run(0, "report").out, h.Name, "system-prep")
 }
 

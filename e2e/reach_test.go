@@ -352,7 +352,7 @@ func TestNothingIsDialledForAMistake(t *testing.T) {
 		"unknown need":      {host, map[string]string{"a": "needs: [nowhere]\n" + steps}, []string{"--only-phase", "a"}, []string{"phase.yaml:4", "nowhere"}},
 		"bad script":        {host, map[string]string{"a": "steps:\n  - name: s\n    run: |\n      if true; then\n        echo\n"}, []string{"--only-phase", "a"}, []string{"phase.yaml:"}},
 		"template in run":   {host, map[string]string{"a": "steps:\n  - {name: s, run: 'echo {{ .host }}'}\n"}, []string{"--only-phase", "a"}, []string{"phase.yaml:5", "{{"}},
-		"unknown step kind": {host, map[string]string{"a": "steps:\n  - {name: s, archive: {url: 'https://x/y', sha256: 'z', dest: /opt}}\n"}, []string{"--only-phase", "a"}, []string{"archive", "not in this release"}},
+		"unknown step kind": {host, map[string]string{"a": "steps:\n  - {name: s, pacman: [vim]}\n"}, []string{"--only-phase", "a"}, []string{"phase.yaml:5", "pacman"}},
 		"unknown host key":  {host + "    usr: x\n", nil, nil, []string{"inventory.yaml:"}},
 		"two mistakes":      {"hosts:\n  a: {usr: x}\n  b: {prot: 2}\n", nil, nil, []string{"inventory.yaml:2:", "usr", "inventory.yaml:3:", "prot"}},
 		"unknown flag":      {host, nil, []string{"--forcs", "3"}, []string{"--forcs"}},
