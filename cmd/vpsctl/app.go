@@ -28,6 +28,7 @@ func newApp(s streams) *cli.App {
 			"vpsctl plan", "vpsctl plan -l alpha --only-phase system-prep", "vpsctl plan -o json > plan.json")},
 		{Name: "provision", Usage: "bring the hosts to the plan; stream, record, report", Flags: flags(hostFlags, planFlags, provisionFlags), Action: with(provision), CustomHelpTemplate: help(
 			"vpsctl provision -i inventory.yaml", "vpsctl provision -l eu --skip-phase user-creation", "vpsctl provision -o json --non-interactive > result.json")},
+		rollbackCommand(),
 		runsCommand(),
 		{Name: "timings", Usage: "phase timings of a run", ArgsUsage: "[RUN]", Flags: flags(talkFlags, stateFlags, []cli.Flag{
 			&cli.StringFlag{Name: "phase", Usage: "only this `PHASE`: start, end, duration"}, limitFlag}), Action: with(timings), CustomHelpTemplate: help(
@@ -46,7 +47,7 @@ func newApp(s streams) *cli.App {
 		{Name: "version", Usage: "the version", Flags: talkFlags, Action: with(showVersion), CustomHelpTemplate: help(
 			"vpsctl version", "vpsctl --version", "vpsctl version -o json")},
 	}
-	commands = append(commands, oneOffCommands()...)
+	commands = append(append(commands, oneOffCommands()...), copyCommands()...)
 	app := &cli.App{Name: "vpsctl", HelpName: "vpsctl", Usage: "provision, measure and watch VPSs over SSH",
 		Commands: commands, Writer: s.out, ErrWriter: s.err, HideVersion: true,
 		ExitErrHandler: func(*cli.Context, error) {},

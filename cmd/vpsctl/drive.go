@@ -181,8 +181,11 @@ type keeper struct {
 }
 
 // report is what is left on the host, where the guide looks for it: the same
-// bytes as here.
+// bytes as here. A script's is not about the phases the guide looks for.
 func (k *keeper) report() []byte {
+	if s := k.w.Record().Start; s != nil && s.Verb == "run" {
+		return nil
+	}
 	doc, err := report.Performance(k.w.Record()).JSON()
 	if err != nil {
 		return nil
