@@ -7,6 +7,7 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"flag"
 	"fmt"
@@ -67,12 +68,14 @@ func bench(ctx context.Context, vpsctl string, n, rounds int, window time.Durati
 			return err
 		}
 	}
+	table := b.table(rounds)
+	fmt.Print(table)
 	cost, err := collectorCost(ctx, window)
 	if err != nil {
 		return err
 	}
-	table := b.table(rounds) + cost
-	fmt.Println(table)
+	fmt.Print(cost)
+	table += cost
 	if page == "" {
 		return nil
 	}
@@ -156,6 +159,9 @@ func line() string {
 const (
 	floorTrue = "floor: `true`"
 	ping      = "`vpsctl ping`"
+	execTrue  = "`vpsctl exec -- true`"
+	scpFile   = "parallel `scp` of 10 MiB"
+	pushFile  = "`vpsctl push` of 10 MiB"
 	floorTen  = "floor: the ten scripts as one line"
 	tenRun    = "`provision`, ten `run` steps, collector there"
 	tenTyped  = "`provision`, ten typed steps that hold"
@@ -171,6 +177,8 @@ func (b *bencher) commands() map[string][]string {
 	}
 	return map[string][]string{
 		floorTrue: floor("true"), ping: {b.vpsctl, "ping", "-i", b.lab.Inventory()},
+		execTrue: {b.vpsctl, "exec", "-i", b.lab.Inventory(), "--", "true"},
+		scpFile:  b.scp(), pushFile: {b.vpsctl, "push", "-i", b.lab.Inventory(), filepath.Join(b.dir, "ten-mib"), "/root/pushed"},
 		floorTen: floor(line()), tenRun: provision("ten"), tenTyped: provision("typed"), firstRun: provision("ten"),
 	}
 }
@@ -213,7 +221,7 @@ func (b *bencher) warmUp(ctx context.Context) error {
 
 // round measures every case once. Each round begins with another case, so that none always comes after the same one.
 func (b *bencher) round(ctx context.Context, turn int) error {
-	cases := []string{floorTrue, ping, floorTen, tenRun, tenTyped, firstRun}
+	cases := []string{floorTrue, ping, execTrue, scpFile, pushFile, floorTen, tenRun, tenTyped, firstRun}
 	turn %= len(cases)
 	for _, name := range append(cases[turn:], cases[:turn]...) {
 		if ctx.Err() != nil {
@@ -224,11 +232,40 @@ func (b *bencher) round(ctx context.Context, turn int) error {
 				return err
 			}
 		}
+		if name == pushFile || name == scpFile {
+			if err := b.newFile(ctx); err != nil {
+				return err
+			}
+		}
 		if err := b.measure(name); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// scp copies the file to all hosts at once, as a shell would.
+func (b *bencher) scp() []string {
+	var line strings.Builder
+	for _, addr := range b.addrs {
+		fmt.Fprintf(&line, "scp -q -i %q -o UserKnownHostsFile=%q -o BatchMode=yes %q root@%s:/root/copied & pids=\"$pids $!\"; ",
+			b.lab.Identity(), b.lab.KnownHosts(), filepath.Join(b.dir, "ten-mib"), addr)
+	}
+	return []string{"/bin/sh", "-c", line.String() + "for p in $pids; do wait $p || exit 1; done"}
+}
+
+// newFile makes 10 MiB that no host has.
+func (b *bencher) newFile(ctx context.Context) error {
+	body := make([]byte, 10<<20)
+	if _, err := rand.Read(body); err != nil {
+		return err
+	}
+	for _, h := range b.lab.Hosts {
+		if _, err := h.Exec(ctx, "rm -f /root/pushed /root/copied"); err != nil {
+			return err
+		}
+	}
+	return os.WriteFile(filepath.Join(b.dir, "ten-mib"), body, 0o600)
 }
 
 // forget removes what vpsctl has on the hosts.
