@@ -47,8 +47,9 @@ deps: lab-deps ## what the tests need from Debian
 test: ## everything: checks, fuzzing, builds, real hosts
 	@bash .ci/steps deps fmt vet staticcheck tidy shellcheck unit cross reproducible fuzz vuln test-integration demo
 
-test-integration: collectors ## tests on lab hosts; FILTER=T137 selects
-	$(GO) test -tags e2e -count=1 -timeout 60m -v -run '$(FILTER)' ./e2e/...
+test-integration: LAB_PACKAGES += lxcfs
+test-integration: lab-deps collectors ## tests on lab hosts; FILTER=TestGuard selects
+	$(GO) test -tags e2e -count=1 -timeout 60m -v $(if $(LAB_SUDO),-exec $(LAB_SUDO)) -run '$(FILTER)' ./e2e/
 
 tidy:
 	$(GO) mod tidy -diff

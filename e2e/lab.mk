@@ -8,7 +8,7 @@ LAB_UP := -n $(or $(N),2) $(if $(SUITE),-suite $(SUITE)) $(if $(MEM),-mem $(MEM)
 LAB_SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 LAB := $(LAB_SUDO) $(LAB_DIR)/lab
 
-.PHONY: lab-up lab-down lab-reset lab-list lab-deps lab-build test-e2e
+.PHONY: lab-up lab-down lab-reset lab-list lab-deps lab-build
 
 lab-up: lab-deps lab-build  ## N=2 SUITE=bookworm MEM=2048 CPUS=1: start hosts; print addresses, inventory and known_hosts
 	@$(LAB) up -dir $(LAB_DIR) $(LAB_UP)
@@ -31,7 +31,3 @@ lab-deps:
 	if [ -n "$$missing" ]; then \
 		$(LAB_SUDO) apt-get update -q && \
 		$(LAB_SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $$missing; fi
-
-test-e2e: LAB_PACKAGES += lxcfs
-test-e2e: lab-deps  ## FILTER=TestLab: the tests against real hosts
-	go test -tags e2e -count=1 -timeout 20m $(if $(LAB_SUDO),-exec $(LAB_SUDO)) -run '$(FILTER)' ./e2e/
