@@ -157,7 +157,10 @@ func (d *drive) masker(ctx context.Context, h inventory.Host, plan *wire.Plan) *
 	var secrets map[string]string
 	if plan != nil {
 		secrets = maps.Clone(plan.Secrets)
-	} else if secrets, _ = d.secrets(ctx, h); secrets == nil {
+	} else {
+		secrets, _ = d.secrets(ctx, h)
+	}
+	if secrets == nil { // a plan without secrets has no map of them
 		secrets = map[string]string{}
 	}
 	if cred, err := d.credentials().read(h.Name); err == nil {
