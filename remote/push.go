@@ -107,7 +107,7 @@ func (p *pusher) push(ctx context.Context) error {
 		return err
 	}
 	p.got.Same = len(same)
-	if !p.src.Tree && len(same) == 1 {
+	if len(same) == p.src.Files && !p.src.hollow() {
 		return nil
 	}
 	if p.pack = pk; len(same) > 0 {

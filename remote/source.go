@@ -10,7 +10,9 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"unicode"
@@ -46,8 +48,8 @@ type entry struct {
 func (e entry) dir() bool { return e.sum == "" }
 
 // OpenSource reads the names, and hashes the content, of a file or folder.
-func OpenSource(path string) (*Source, error) {
-	abs, err := filepath.Abs(path)
+func OpenSource(name string) (*Source, error) {
+	abs, err := filepath.Abs(name)
 	if err != nil {
 		return nil, err
 	}
@@ -69,7 +71,7 @@ func OpenSource(path string) (*Source, error) {
 		err = s.add(s.Name, st)
 	}
 	if err == nil && !s.Tree && len(s.entries) == 0 {
-		err = fmt.Errorf("%s: neither a file nor a folder", path)
+		err = fmt.Errorf("%s: neither a file nor a folder", name)
 	}
 	if err != nil {
 		s.Close()
@@ -154,6 +156,17 @@ func errChanged(name string, have, want int64) error {
 		return nil
 	}
 	return fmt.Errorf("%s changes while it is read (%d bytes of %d)", name, have, want)
+}
+
+// hollow says that there are folders without any file.
+func (s *Source) hollow() bool {
+	full := map[string]bool{}
+	for _, e := range s.entries {
+		for n := path.Dir(e.name); !e.dir() && n != "."; n = path.Dir(n) {
+			full[n] = true
+		}
+	}
+	return slices.ContainsFunc(s.entries, func(e entry) bool { return e.dir() && !full[e.name] })
 }
 
 // manifest tells the host of every file: hash, mode, name. The slash at the end
