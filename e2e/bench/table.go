@@ -22,6 +22,8 @@ type goal struct {
 
 var goals = []goal{
 	{ping, floorTrue, 1.15, 0},
+	{execTrue, floorTrue, 1.1, 0},
+	{pushFile, scpFile, 1.2, 0},
 	{tenRun, floorTen, 1.5, 0},
 	{tenTyped, floorTen, 1.5, 0},
 	{firstRun, "", 0, 2500 * time.Millisecond},
@@ -37,7 +39,7 @@ func (b *bencher) table(rounds int) string {
 	var s strings.Builder
 	fmt.Fprintf(&s, "%s\n\n", where(len(b.addrs), rounds))
 	s.WriteString("| what | median | least to most | goal | reached |\n|---|---|---|---|---|\n")
-	for _, f := range []string{floorTrue, floorTen} {
+	for _, f := range []string{floorTrue, floorTen, scpFile} {
 		fmt.Fprintf(&s, "| %s | %s | %s | | |\n", f, seconds(median(b.walls(f))), span(b.walls(f)))
 	}
 	for _, g := range goals {
@@ -45,7 +47,7 @@ func (b *bencher) table(rounds int) string {
 		want, reached, ok := b.judge(g, m)
 		fmt.Fprintf(&s, "| %s | %s | %s | %s | %s |\n", g.name, seconds(m), span(b.walls(g.name)), want, verdict(reached, ok))
 	}
-	for _, name := range []string{floorTrue, ping, floorTen, tenRun, tenTyped, firstRun} {
+	for _, name := range []string{floorTrue, ping, execTrue, scpFile, pushFile, floorTen, tenRun, tenTyped, firstRun} {
 		fmt.Fprintf(&s, "| CPU of all hosts together, %s | %s | | | |\n", name, seconds(median(pick(b.got[name], func(u usage) time.Duration { return u.Hosts }))))
 	}
 	for _, name := range []string{ping, tenRun, firstRun} {
