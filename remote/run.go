@@ -103,6 +103,9 @@ func (t *turn) following() bool {
 // was reached before cannot be reached for the moment. A host that was good for
 // a connection but then never answered is not asked again.
 func (s *Session) worthwhile(t *turn, err error) bool {
+	if t.rests() {
+		return patient(err)
+	}
 	if isLost(err) {
 		return t.began || !errors.As(err, new(*stageLimit))
 	}
@@ -124,6 +127,9 @@ func (s *Session) once(ctx context.Context, t *turn, tries int, guards *guards) 
 	stop := context.AfterFunc(ctx, func() { c.abort(context.Cause(ctx)) })
 	defer stop()
 	s.d.status(s.h.Name, Status{State: Running})
+	if t.rests() {
+		return s.goOn(ctx, c, t)
+	}
 	if !t.following() {
 		return s.start(ctx, c, t)
 	}
@@ -157,6 +163,9 @@ func (s *Session) start(ctx context.Context, c *conn, t *turn) error {
 		return err
 	}
 	mine := r.Stage == "exists" || r.Holder != nil && r.Holder.RunID == t.run
+	if r.Stage == "boot" && t.rests() {
+		return notYet(r.Text)
+	}
 	if again && mine { // what we had sent before the line broke has arrived after all
 		return s.follow(ctx, c, t)
 	}
@@ -227,6 +236,9 @@ func (s *Session) read(c *conn, p *process, t *turn) error {
 	}
 	if t.cursor != before {
 		t.dry = 0
+	}
+	if t.rests() {
+		return notYet("the host goes down")
 	}
 	if t.dry++; t.began && t.dry < 3 {
 		return fmt.Errorf("%w: the collector stopped telling (status %d: %s)", errLost, rc, clip(p.errs.String(), 200))

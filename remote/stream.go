@@ -27,6 +27,7 @@ type stream struct {
 	left   int64           // bytes that may still come
 	began  bool            // an event has come
 	end    *wire.End
+	reboot *wire.Reboot // the host reboots, and has not gone on yet
 	guard  func(e *wire.Event)
 	last   func() // called once the end has been given to the sink
 }
@@ -87,6 +88,7 @@ func (st *stream) take(raw []byte, e *wire.Event) error {
 			return &sinkError{err}
 		}
 	}
+	st.rested(e)
 	switch {
 	case e.Kind == wire.KindEnd:
 		st.end = e.End
@@ -166,7 +168,7 @@ type refusal struct{ *wire.Refused }
 func (r *refusal) Error() string { return r.Stage + ": " + r.Text }
 
 func (st *stream) refused(e *wire.Event) error {
-	if e.Refused == nil || e.N != 0 || st.began {
+	if e.Refused == nil || e.N != 0 || st.began && st.reboot == nil {
 		return fmt.Errorf("%w: a refusal that says nothing, or comes too late", wire.ErrHostile)
 	}
 	return &refusal{e.Refused}

@@ -25,6 +25,7 @@ type handoff struct {
 	Locked              bool
 	Wall                time.Time
 	Facts               wire.Facts
+	Resumes             *progress // of a run that goes on after a reboot
 }
 
 // detach starts the runner in a session of its own. It outlives this process

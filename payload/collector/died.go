@@ -24,12 +24,15 @@ func closeDied(d runDir) error {
 		return err
 	}
 	j, first, last, err := openJournal(f)
-	if err != nil || last.Kind == wire.KindEnd {
+	if err != nil || last.Kind == wire.KindEnd || given(last) {
 		return err
 	}
 	end := &wire.End{Status: wire.Failed, Stage: "died", Reason: "the runner was killed", Hint: "was the host out of memory? on the host: journalctl -k | grep -i oom"}
 	if id := bootID(); id != "" && id != first.Start.BootID {
 		end.Reason, end.Hint = "the host rebooted during the run", ""
+	}
+	if last.Kind == wire.KindReboot {
+		end.Stage, end.Reason, end.Hint = "reboot", "the host rebooted as the plan asked, and nobody came with the rest of the plan", "vpsctl provision again: what holds is not done twice"
 	}
 	if err := j.append(&wire.Event{Kind: wire.KindEnd, End: end}); err != nil && !errors.Is(err, errFull) {
 		return fmt.Errorf("close run %s: %w", d.id(), err)

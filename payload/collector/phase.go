@@ -29,6 +29,7 @@ type phaseRun struct {
 
 	mu      sync.Mutex
 	waiting time.Time // since when a step waits for somebody else
+	waitFor string    // for what, and who has it
 	waited  time.Duration
 	shared  bool // others ran beside it
 }
@@ -43,7 +44,10 @@ type handler struct {
 func (r *runner) phase(ph *wire.Phase) wire.Status {
 	p := &phaseRun{runner: r, ph: ph, end: wire.PhaseEnd{Status: wire.OK},
 		usage: &usage{births: r.births, cgroup: r.groups.phase(ph.ID), now: r.now, leaders: map[int]bool{}}}
-	r.event(&wire.Event{Kind: wire.KindPhase, Phase: ph.ID})
+	from := p.resumed()
+	if from == 0 {
+		r.event(&wire.Event{Kind: wire.KindPhase, Phase: ph.ID})
+	}
 	in, out := host.Traffic("/")
 	r.join(p)
 	ctx, cancel := r.ctx, context.CancelFunc(func() {})
@@ -54,9 +58,16 @@ func (r *runner) phase(ph *wire.Phase) wire.Status {
 	if err := p.unpack(); err != nil {
 		p.fail(fmt.Sprintf("unpack the phase's files: %v", err), "")
 	} else {
-		p.steps(ctx)
+		p.steps(ctx, from)
 		p.handle(ctx)
 	}
+	if r.resting != "" && p.end.Status != wire.Failed {
+		r.leave(p)
+		p.usage.cgroup.remove()
+		p.pack()
+		return ""
+	}
+	r.resting = ""
 	if ctx.Err() == context.DeadlineExceeded {
 		p.fail(p.overBudget(), "")
 	}
@@ -70,6 +81,13 @@ func (r *runner) phase(ph *wire.Phase) wire.Status {
 
 func (p *phaseRun) overBudget() string {
 	return "stopped: the phase is over its budget of " + wire.FormatDuration(p.ph.Budget)
+}
+
+// waitsForWhom says what a step of the phase waits for, if it does.
+func (p *phaseRun) waitsForWhom() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.waitFor
 }
 
 // fail marks the phase as failed. The first reason counts.
@@ -109,11 +127,12 @@ func (r *runner) active() []*phaseRun {
 }
 
 // steps runs the steps in their order, until one fails that must not. Once a
-// critical question was answered with no, the other questions are still asked.
-func (p *phaseRun) steps(ctx context.Context) {
-	for i := range p.ph.Steps {
+// critical question was answered with no, the other questions are still asked;
+// once something could not be undone, the rest still is.
+func (p *phaseRun) steps(ctx context.Context, from int) {
+	for i := from; i < len(p.ph.Steps); i++ {
 		s := &p.ph.Steps[i]
-		if p.end.Status == wire.Failed && s.Assert == nil {
+		if p.end.Status == wire.Failed && s.Assert == nil && s.Revert == nil {
 			return
 		}
 		if ctx.Err() != nil {
@@ -126,11 +145,31 @@ func (p *phaseRun) steps(ctx context.Context) {
 			p.fail(err.Error(), "make room on the host: df -h")
 			return
 		}
-		p.count(s, p.step(ctx, s))
-		if p.end.Status == wire.Cancelled || p.end.Status == wire.Failed && s.Assert == nil {
+		end := p.step(ctx, s)
+		p.count(s, end)
+		if p.wantsReboot(s, end) {
+			p.runner.resting = p.ph.ID + "/" + s.Name
+			return
+		}
+		if p.end.Status == wire.Cancelled || p.end.Status == wire.Failed && s.Assert == nil && s.Revert == nil {
 			return
 		}
 	}
+}
+
+// resumed is the number of steps that were done before the reboot that the
+// phase rested for; what they had counted is taken over.
+func (p *phaseRun) resumed() int {
+	if p.resumes == nil {
+		return 0
+	}
+	for i, s := range p.ph.Steps {
+		if p.ph.ID+"/"+s.Name == p.resumes.Step {
+			p.end = p.resumes.Phase
+			return i + 1
+		}
+	}
+	return 0
 }
 
 // count takes a step's end into the phase's.
@@ -213,9 +252,15 @@ func (p *phaseRun) wait(step string, w wire.Wait) {
 	p.mu.Lock()
 	if w.Done && !p.waiting.IsZero() {
 		p.waited += time.Since(p.waiting)
-		p.waiting = time.Time{}
+		p.waiting, p.waitFor = time.Time{}, ""
 	} else if !w.Done && p.waiting.IsZero() {
 		p.waiting = time.Now()
+	}
+	if !w.Done {
+		p.waitFor = "; it waited for " + w.For
+		if w.Holder != "" {
+			p.waitFor += ", held by " + w.Holder
+		}
 	}
 	p.mu.Unlock()
 	p.event(&wire.Event{Kind: wire.KindWait, Phase: p.ph.ID, Step: step, Wait: &w})
@@ -235,13 +280,23 @@ func (p *phaseRun) keepUndo(step string, u *wire.Undo, content []byte) error {
 	if err := p.j.broken(); err != nil {
 		return err
 	}
-	if err := p.undo.keep(p.ph.ID, step, u, content); err != nil {
+	if err := p.undo.keep(p.ph.ID, step, u, content, p.handlersOf(step)); err != nil {
 		return err
 	}
 	if err := p.j.append(&wire.Event{Kind: wire.KindUndo, Phase: p.ph.ID, Step: step, Undo: u}); err != nil {
 		return err
 	}
 	return p.j.sync()
+}
+
+// handlersOf is what a step of the phase has run when it changes something.
+func (p *phaseRun) handlersOf(id string) []wire.Handler {
+	for _, s := range p.ph.Steps {
+		if p.ph.ID+"/"+s.Name == id {
+			return s.OnChange
+		}
+	}
+	return nil
 }
 
 // cost sums up what the phase used.

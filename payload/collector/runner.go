@@ -44,6 +44,8 @@ type runner struct {
 	confirms     map[string]chan struct{}
 	transactions map[string]int
 	why          *wire.End // set when something ends the run before its time
+	resumes      *progress // where a run that goes on stands; nil when it begins
+	resting      string    // the step behind which the host reboots
 }
 
 type failedPhase struct {
@@ -72,6 +74,9 @@ func runnerMain(p place, id string) error {
 		j: &journal{f: jf, base: h.Base, n: h.N, size: h.Size, held: h.Held, mask: mask}}
 	r.ctx, r.stop = context.WithCancel(context.Background())
 	defer r.stop()
+	if r.resumes = h.Resumes; r.resumes != nil {
+		r.status = r.resumes.Ended
+	}
 	return r.run(h.Wall)
 }
 
@@ -96,11 +101,16 @@ func (r *runner) run(wall time.Time) error {
 	if r.plan.Exclusive {
 		r.settleGuards()
 	}
-	prune(r.place, r.plan.Keep, r.plan.RunID)
+	prune(r.place, &r.plan)
 	sampling := r.startSampling()
 	end := r.requires()
 	if end == nil {
 		r.phases()
+		if r.resting != "" {
+			sampling()
+			r.forget()
+			return r.rest()
+		}
 		r.again()
 		end = r.verdict()
 	}
@@ -180,6 +190,9 @@ func (r *runner) note(phase, step, level, text string) {
 
 // requires checks what the phases ask of the host, all of it, before any runs.
 func (r *runner) requires() *wire.End {
+	if r.resumes != nil { // they were met when the run began
+		return nil
+	}
 	var missing []string
 	for _, ph := range r.plan.Phases {
 		missing = append(missing, unmet(ph.Requires, ph.ID, r.facts)...)
@@ -232,6 +245,9 @@ func (r *runner) verdict() *wire.End {
 		stage := "phase"
 		if onlyAsks(f.phase) {
 			stage = "verification"
+		}
+		if r.plan.Verb == "rollback" {
+			stage = "rollback"
 		}
 		if end.Status != wire.Failed || end.Stage == "verification" && stage == "phase" {
 			end = &wire.End{Status: wire.Failed, Stage: stage, Reason: "phase " + f.phase.ID + ": " + f.reason, Hint: f.hint}

@@ -19,9 +19,11 @@ const (
 // phases runs all phases: in the plan's order where their needs allow, those
 // that say so side by side, the others alone.
 func (r *runner) phases() {
-	waiting := make([]*wire.Phase, len(r.plan.Phases))
+	var waiting []*wire.Phase
 	for i := range r.plan.Phases {
-		waiting[i] = &r.plan.Phases[i]
+		if ph := &r.plan.Phases[i]; r.status[ph.ID] == "" { // else it ended before a reboot
+			waiting = append(waiting, ph)
+		}
 	}
 	type result struct {
 		id     string
@@ -50,6 +52,9 @@ func (r *runner) phases() {
 		res := <-done
 		running--
 		alone = false
+		if r.resting != "" {
+			return // a phase that rests runs alone
+		}
 		r.setStatus(res.id, res.status)
 	}
 }

@@ -40,7 +40,8 @@ func refuse(stage, format string, args ...any) error {
 func start(p place, stdin io.Reader, stdout *os.File) error {
 	var attached *os.File // held until we follow ourselves: the runner may ask at once
 	docs := documents(stdin)
-	d, err := begin(p, docs, &attached)
+	var after wire.Cursor // of a run that goes on: what the laptop has
+	d, err := begin(p, docs, &attached, &after)
 	defer attached.Close() // nil is fine
 	r := (*refusal)(nil)
 	if errors.As(err, &r) {
@@ -53,7 +54,7 @@ func start(p place, stdin io.Reader, stdout *os.File) error {
 	if err != nil {
 		return err
 	}
-	if err := follow(d, wire.Cursor{}, stdout); err != nil {
+	if err := follow(d, after, stdout); err != nil {
 		return err
 	}
 	return takeReport(p, docs)
@@ -65,7 +66,7 @@ func documents(stdin io.Reader) *json.Decoder {
 	return json.NewDecoder(io.LimitReader(stdin, 2*maxPlan))
 }
 
-func begin(p place, docs *json.Decoder, attached **os.File) (runDir, error) {
+func begin(p place, docs *json.Decoder, attached **os.File, after *wire.Cursor) (runDir, error) {
 	var raw json.RawMessage
 	if err := docs.Decode(&raw); err != nil {
 		return "", refuse("plan", "the plan is not complete JSON: %v", err)
@@ -73,6 +74,10 @@ func begin(p place, docs *json.Decoder, attached **os.File) (runDir, error) {
 	plan, mask, err := readPlan(raw)
 	if err != nil {
 		return "", err
+	}
+	if plan.Continues != nil {
+		*after = plan.Continues.After
+		return resume(p, &plan, raw, attached)
 	}
 	if err := makeFolders(p); err != nil {
 		return "", err

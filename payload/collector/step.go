@@ -62,6 +62,24 @@ func (p *phaseRun) attempts(ctx context.Context, s *wire.Step, env *steps.Env) *
 	if s.Skip != "" {
 		return &wire.StepEnd{Status: wire.Skipped, Reason: s.Skip}
 	}
+	if s.Budget <= 0 {
+		return p.tries(ctx, s, env)
+	}
+	limited, cancel := context.WithTimeout(ctx, s.Budget)
+	defer cancel()
+	end := p.tries(limited, s, env)
+	if end.Status == wire.Failed && limited.Err() != nil && ctx.Err() == nil {
+		why := strings.TrimPrefix(end.Reason, p.overBudget()) // it is the step's own
+		if !end.TimedOut {                                    // it ended between two tries
+			why = ": the last try failed: " + why
+		}
+		end.Reason, end.TimedOut = "stopped: the step is over its budget of "+wire.FormatDuration(s.Budget)+why, true
+	}
+	return end
+}
+
+// tries does the step as often as it may.
+func (p *phaseRun) tries(ctx context.Context, s *wire.Step, env *steps.Env) *wire.StepEnd {
 	limit := s.Timeout
 	if limit <= 0 {
 		limit = stepTime
@@ -70,9 +88,9 @@ func (p *phaseRun) attempts(ctx context.Context, s *wire.Step, env *steps.Env) *
 		try, cancel := context.WithTimeout(ctx, limit)
 		end, again := p.attempt(try, s, env)
 		if end.TimedOut = end.Status == wire.Failed && try.Err() == context.DeadlineExceeded; end.TimedOut && ctx.Err() == nil {
-			end.Reason = fmt.Sprintf("timed out after %s", wire.FormatDuration(limit))
+			end.Reason = fmt.Sprintf("timed out after %s", wire.FormatDuration(limit)) + p.waitsForWhom()
 		} else if end.TimedOut && ctx.Err() == context.DeadlineExceeded {
-			end.Reason = p.overBudget()
+			end.Reason = p.overBudget() + p.waitsForWhom()
 		}
 		cancel()
 		if n > 1 {
@@ -106,7 +124,12 @@ func (p *phaseRun) attempt(ctx context.Context, s *wire.Step, env *steps.Env) (e
 	if s.Guard != nil {
 		return p.guarded(ctx, s, env)
 	}
-	res := steps.Do(ctx, env, s)
+	var res steps.Result
+	if s.Revert != nil {
+		res = p.takeBack(ctx, s.Revert, env)
+	} else {
+		res = steps.Do(ctx, env, s)
+	}
 	p.repair(env, s)
 	if res.Finish != nil && res.Status != wire.Failed && res.Status != wire.Cancelled {
 		p.finishStep(ctx, &res)

@@ -27,10 +27,12 @@ type undoRecord struct {
 	Phase string    `json:"phase"`
 	Step  string    `json:"step"`
 	Undo  wire.Undo `json:"undo"`
+	// Handlers have to run once more when the step is undone.
+	Handlers []wire.Handler `json:"handlers,omitempty"`
 }
 
 // keep has record and content on the disk when it returns nil, and sets u.Hash.
-func (f *undoFolder) keep(phase, step string, u *wire.Undo, content []byte) error {
+func (f *undoFolder) keep(phase, step string, u *wire.Undo, content []byte, handlers []wire.Handler) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if content != nil {
@@ -41,7 +43,7 @@ func (f *undoFolder) keep(phase, step string, u *wire.Undo, content []byte) erro
 			return full(err)
 		}
 	}
-	line, err := json.Marshal(undoRecord{phase, step, *u})
+	line, err := json.Marshal(undoRecord{phase, step, *u, handlers})
 	if err != nil {
 		return err
 	}

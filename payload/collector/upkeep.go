@@ -52,9 +52,18 @@ func bornAt(d runDir) time.Time {
 	return st.ModTime()
 }
 
-// prune removes old runs, and collectors no kept run needs. Runs that go on and
-// the one named stay.
-func prune(p place, keep wire.Keep, current string) {
+// prune removes old runs, and collectors no kept run needs. Runs that go on, the
+// plan's own, and those that it undoes stay.
+func prune(p place, plan *wire.Plan) {
+	keep, current := plan.Keep, plan.RunID
+	undone := map[string]bool{}
+	for _, ph := range plan.Phases {
+		for _, s := range ph.Steps {
+			if s.Revert != nil {
+				undone[s.Revert.Run] = true
+			}
+		}
+	}
 	if keep.Runs <= 0 {
 		keep.Runs = keepRuns
 	}
@@ -66,7 +75,7 @@ func prune(p place, keep wire.Keep, current string) {
 	slices.SortFunc(list, func(a, b runDir) int { return bornAt(b).Compare(bornAt(a)) })
 	for i, d := range list {
 		old := i >= keep.Runs || now.Sub(bornAt(d)) > time.Duration(keep.Days)*24*time.Hour
-		if old && !runs(d) && !guardPending(d) {
+		if old && !runs(d) && !guardPending(d) && !undone[d.id()] {
 			_ = os.RemoveAll(string(d))
 		}
 	}

@@ -71,6 +71,7 @@ type Event struct {
 type Reboot struct {
 	BootID string `json:"boot_id"`        // of reboot: the boot that ends; of resumed: the new one
 	Step   string `json:"step,omitempty"` // phase/name of the step that asked
+	After  Cursor `json:"after,omitzero"` // of a plan: the events that the laptop has
 }
 
 // Refused says why no run was begun.

@@ -3,7 +3,6 @@
 package steps
 
 import (
-	"archive/tar"
 	"bytes"
 	"context"
 	"errors"
@@ -129,9 +128,9 @@ func (e *Env) unpacked(ctx context.Context, file, program string) (io.ReadCloser
 }
 
 func (u *unpacker) all(ctx context.Context, stream io.Reader) error {
-	t := tar.NewReader(stream)
+	t := &tarReader{r: stream}
 	for {
-		h, err := t.Next()
+		m, err := t.next()
 		switch {
 		case ctx.Err() != nil:
 			return &failure{text: "stopped", err: ctx.Err()}
@@ -140,8 +139,8 @@ func (u *unpacker) all(ctx context.Context, stream io.Reader) error {
 		case err != nil:
 			return fmt.Errorf("read the archive: %w", err)
 		}
-		if err := u.one(h, t); err != nil {
-			return fmt.Errorf("%q: %w", h.Name, err)
+		if err := u.one(m, t); err != nil {
+			return fmt.Errorf("%q: %w", m.name, err)
 		}
 	}
 }
@@ -161,11 +160,8 @@ func (u *unpacker) finish(stream io.Reader) error {
 	return err
 }
 
-func (u *unpacker) one(h *tar.Header, content io.Reader) error {
-	if h.Typeflag == tar.TypeXGlobalHeader {
-		return nil
-	}
-	name, err := memberName(h.Name, u.strip)
+func (u *unpacker) one(m *tarMember, content io.Reader) error {
+	name, err := memberName(m.name, u.strip)
 	if err != nil || name == "" {
 		return err
 	}
@@ -177,15 +173,15 @@ func (u *unpacker) one(h *tar.Header, content io.Reader) error {
 			return err
 		}
 	}
-	switch h.Typeflag {
-	case tar.TypeDir:
+	switch m.kind {
+	case tarFolder:
 		return u.folder(name)
-	case tar.TypeReg, tar.TypeGNUSparse:
-		return u.file(name, h, content)
-	case tar.TypeSymlink:
-		return u.symlink(name, h.Linkname)
-	case tar.TypeLink:
-		return u.hardlink(name, h.Linkname)
+	case tarFile:
+		return u.file(name, m, content)
+	case tarSymlink:
+		return u.symlink(name, m.link)
+	case tarHard:
+		return u.hardlink(name, m.link)
 	}
 	return failf("", "is a device, a pipe or of an unknown kind: the archive was not unpacked")
 }
@@ -243,8 +239,8 @@ func (u *unpacker) own(name string) error {
 	return u.root.Lchown(name, u.uid, u.gid)
 }
 
-func (u *unpacker) file(name string, h *tar.Header, content io.Reader) error {
-	if u.bytes += h.Size; h.Size < 0 || u.bytes > mostBytes {
+func (u *unpacker) file(name string, m *tarMember, content io.Reader) error {
+	if u.bytes += m.size; u.bytes > mostBytes {
 		return failf("", "it unpacks to more than %d GiB", mostBytes>>30)
 	}
 	// A name that comes twice is the later one's.
@@ -260,7 +256,7 @@ func (u *unpacker) file(name string, h *tar.Header, content io.Reader) error {
 		err = f.Chown(u.uid, u.gid)
 	}
 	if err == nil { // no setuid, nothing that others can write
-		err = unix.Fchmod(int(f.Fd()), uint32(h.Mode)&0o755|0o400)
+		err = unix.Fchmod(int(f.Fd()), uint32(m.mode)&0o755|0o400)
 	}
 	return errors.Join(err, f.Close())
 }
