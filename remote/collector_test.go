@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -153,4 +154,35 @@ func TestUpload(t *testing.T) {
 		e := s.unsettled([]string{"FAILED"}, "gzip: stdout: No space left on device\n")
 		wantError(t, e, Refused, "disk is full", "free some space")
 	})
+}
+
+// Where files of the home cannot be run, the collector gets a folder of its own
+// where they can; when that is gone, another one.
+func TestHomeIsMountedNoexec(t *testing.T) {
+	tmp := t.TempDir()
+	if err := os.Chmod(filepath.Dir(tmp), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(tmp, 0o777|os.ModeSticky); err != nil {
+		t.Fatal(err)
+	}
+	r := newRig(t, sshtest.Options{Env: []string{"XDG_RUNTIME_DIR=" + tmp}})
+	r.collectors(t, strings.Replace(fakeCollector, "\n", "\ncase $0 in */.local/*) exit 126;; esac\n", 1))
+	for range 2 {
+		for range 2 {
+			if _, err := r.session(t).Facts(testContext(t)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		found, _ := filepath.Glob(filepath.Join(tmp, "vpsctl-*"))
+		if len(found) != 1 {
+			t.Fatalf("got %v", found)
+		}
+		if st, err := os.Stat(found[0]); err != nil || st.Mode().Perm() != 0o700 {
+			t.Errorf("%v, %v", st, err)
+		}
+		if err := os.RemoveAll(found[0]); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
