@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/csv"
 	"encoding/json"
 	"errors"
@@ -26,6 +27,25 @@ type record struct {
 	run    string
 	lines  []string // of events.jsonl
 	events []wire.Event
+}
+
+// lastRun is the id of the newest run.
+func (v *tool) lastRun() string {
+	v.t.Helper()
+	found, err := filepath.Glob(filepath.Join(v.state, "runs", "2*"))
+	try(v.t, err)
+	if len(found) == 0 {
+		v.t.Fatalf("there is no run in %s", v.state)
+	}
+	newest := slices.MaxFunc(found, func(a, b string) int {
+		x, errX := os.Stat(a)
+		y, errY := os.Stat(b)
+		if errX != nil || errY != nil {
+			return 0
+		}
+		return cmp.Compare(x.ModTime().UnixNano(), y.ModTime().UnixNano())
+	})
+	return filepath.Base(newest)
 }
 
 // record reads the newest run's record of a host. A last line that was cut is left out.

@@ -4,7 +4,6 @@ package e2e
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -380,23 +379,4 @@ func (v *tool) file(name string) string {
 	}
 	try(v.t, err)
 	return string(b)
-}
-
-// lastRun is the id of the newest run.
-func (v *tool) lastRun() string {
-	v.t.Helper()
-	found, err := filepath.Glob(filepath.Join(v.state, "runs", "2*"))
-	try(v.t, err)
-	if len(found) == 0 {
-		v.t.Fatalf("there is no run in %s", v.state)
-	}
-	newest := slices.MaxFunc(found, func(a, b string) int {
-		x, errX := os.Stat(a)
-		y, errY := os.Stat(b)
-		if errX != nil || errY != nil {
-			return 0
-		}
-		return cmp.Compare(x.ModTime().UnixNano(), y.ModTime().UnixNano())
-	})
-	return filepath.Base(newest)
 }
