@@ -3,6 +3,7 @@
 package main
 
 import (
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -266,6 +267,32 @@ func TestClean(t *testing.T) {
 	}
 	if out, _, code := h.verb("clean"); code != exitDone || out != "" {
 		t.Errorf("clean again: exit %d: %s", code, out)
+	}
+}
+
+// Where the home is mounted noexec the collectors lie elsewhere, and go too.
+func TestCleanElsewhere(t *testing.T) {
+	h := newHost(t)
+	away := filepath.Join(h.home, "away", "vpsctl-abc")
+	for _, dir := range []string{filepath.Join(away, "bin"), h.place().dir} {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Symlink(filepath.Join(away, "bin"), filepath.Join(h.place().dir, "bin")); err != nil {
+		t.Fatal(err)
+	}
+	err := filepath.WalkDir(h.home, func(path string, _ fs.DirEntry, err error) error {
+		if err == nil && os.Geteuid() == 0 {
+			err = os.Lchown(path, nobodyID, nobodyID)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out, stderr, code := h.verb("clean"); code != exitDone || fileExists(away) || !strings.Contains(out, away+"\n") {
+		t.Errorf("clean: exit %d: %s %s", code, out, stderr)
 	}
 }
 

@@ -204,7 +204,7 @@ func cleanVerb(p place, args []string, stdout io.Writer) error {
 			undo++
 		}
 	}
-	paths := []string{p.dir, p.logs, p.fleet}
+	paths := []string{elsewhere(p), p.dir, p.logs, p.fleet}
 	if p.root {
 		guards, _ := filepath.Glob(filepath.Join(unitFolder, "vpsctl-guard-*")) // the pattern is right
 		links, _ := filepath.Glob(filepath.Join(unitFolder, "timers.target.wants/vpsctl-guard-*"))
@@ -232,6 +232,17 @@ func cleanVerb(p place, args []string, stdout io.Writer) error {
 		}
 	}
 	return nil
+}
+
+// elsewhere is the folder the collectors lie in when they cannot be run below
+// p.dir, where bin is then a link to its bin; else "".
+func elsewhere(p place) string {
+	to, err := os.Readlink(filepath.Join(p.dir, "bin"))
+	folder := filepath.Dir(to)
+	if err != nil || filepath.Base(to) != "bin" || !strings.HasPrefix(filepath.Base(folder), "vpsctl-") {
+		return ""
+	}
+	return folder
 }
 
 func isLink(path string) bool {
