@@ -12,7 +12,7 @@ FUZZTIME    ?= 30s
 
 include e2e/lab.mk
 
-.PHONY: build collectors check test unit test-integration demo bench bench-peers clean help fmt vet staticcheck tidy shellcheck cross reproducible fuzz vuln deps
+.PHONY: build collectors check test unit quick test-integration demo bench bench-peers clean help fmt vet staticcheck tidy shellcheck cross reproducible fuzz vuln deps
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -23,7 +23,7 @@ build: collectors ## the program, at bin/vpsctl
 collectors: ## the collectors that vpsctl embeds
 	$(GO) run ./payload/build
 
-check: fmt vet staticcheck unit ## the quick checks, under two minutes
+check: fmt vet staticcheck quick ## the quick checks, under two minutes
 
 fmt:
 	@out=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$out" ] || { echo "gofmt would change:"; echo "$$out"; exit 1; }
@@ -40,6 +40,9 @@ staticcheck:
 
 unit: collectors ## unit and protocol tests with the race detector
 	$(GO) test -race ./...
+
+quick: collectors # unit without the tests that take long
+	$(GO) test -race -short ./...
 
 deps: lab-deps ## what the tests need from Debian
 	@bash .ci/deps

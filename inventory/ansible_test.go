@@ -101,6 +101,9 @@ func TestWhatIsJSON(t *testing.T) {
 }
 
 func TestJSONIsBounded(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long")
+	}
 	for _, c := range []struct{ name, text, want string }{
 		{"deep", `{"_meta": ` + strings.Repeat("[", 20000), "values lie too deep in each other"},
 		{"many values", `{"_meta": [` + strings.Repeat("0,", maxJSONNodes) + `0]}`, "more than 2000000 values"},

@@ -355,6 +355,9 @@ func chmod(t *testing.T, name string, mode os.FileMode) {
 
 // TestBombs: small files that would become large are refused, and quickly.
 func TestBombs(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long")
+	}
 	var wide strings.Builder
 	wide.WriteString("defaults:\n  vars: &v\n")
 	for i := range 500 {

@@ -32,6 +32,9 @@ func unzip(t *testing.T, b Binary) []byte {
 // The same sources give the same bytes from two folders, and they are what the
 // name says, small enough, for the right machine and static.
 func TestBuildIsReproducible(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long")
+	}
 	if _, err := exec.LookPath("go"); err != nil {
 		t.Skip(err)
 	}

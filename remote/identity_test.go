@@ -19,6 +19,9 @@ import (
 )
 
 func TestPassphraseIsAskedForOncePerFile(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long")
+	}
 	pub, file := keyPair(t, "open sesame")
 	var asked atomic.Int32
 	answers := []string{"wrong", "open sesame"}

@@ -189,6 +189,9 @@ func TestPushTree(t *testing.T) {
 // What an earlier copy has left is continued when it is right, and replaced when
 // it is not.
 func TestPushContinues(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long")
+	}
 	body := make([]byte, 9<<20)
 	rand.Read(body)
 	for name, spoil := range map[string]bool{"right": false, "wrong": true} {

@@ -126,6 +126,9 @@ func uncut(t *testing.T, events []recorded) (map[string]string, *memory) {
 // with derived files as they were then, older, torn or spoiled; opened again
 // and given the rest, the record equals that of a run that was never cut.
 func TestRecordCutAfterEveryByte(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long")
+	}
 	t.Parallel()
 	events := journal(t, "web1.jsonl")
 	want, whole := uncut(t, events)
@@ -158,6 +161,9 @@ func TestRecordCutAfterEveryByte(t *testing.T) {
 // The disk is full after every byte in turn: the error names it, what is there
 // is whole lines, the fold goes on, and with room again the record is completed.
 func TestRecordOnAFullDisk(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long")
+	}
 	t.Parallel()
 	events := journal(t, "web1.jsonl")
 	want, whole := uncut(t, events)

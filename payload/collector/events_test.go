@@ -23,6 +23,9 @@ import (
 // A run whose runner is gone is closed by whoever looks, with the reason: the
 // boot id tells a reboot.
 func TestDied(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long")
+	}
 	tests := map[string]struct {
 		change func(journal []byte) []byte
 		reason string
@@ -156,6 +159,9 @@ exit 3`)
 // 100 MB from one step: all of it comes through, runner and follower stay
 // small, and status is not kept waiting behind it.
 func TestFloodOfOutput(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long")
+	}
 	const total = 100_000_000
 	h := newHost(t)
 	plan := planOf("r1", fmt.Sprintf("yes 'sixty-three bytes of output, as many as it takes for a line ..' | head -c %d", total), "true")

@@ -297,6 +297,9 @@ func TestCleanElsewhere(t *testing.T) {
 }
 
 func TestRetention(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long")
+	}
 	h := newHost(t)
 	ids := []string{"20260101-000000-old1", "20261101-000000-a", "20261102-000000-b", "20261103-000000-c", "20261104-000000-d"}
 	for _, id := range ids {
