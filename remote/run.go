@@ -144,6 +144,9 @@ func (s *Session) once(ctx context.Context, t *turn, tries int, guards *guards) 
 
 // start sends the plan and reads.
 func (s *Session) start(ctx context.Context, c *conn, t *turn) error {
+	if err := s.secretsStayOut(ctx, c, t.plan.Secrets); err != nil {
+		return err
+	}
 	t.plan.ConnectionKey = c.key
 	data, err := json.Marshal(t.plan)
 	if err != nil {
