@@ -19,6 +19,7 @@ import (
 
 // phaseRun is one phase while it runs.
 type phaseRun struct {
+	resting string // the step behind which the host reboots
 	*runner
 	ph       *wire.Phase
 	dir      string // the phase's siblings
@@ -61,13 +62,13 @@ func (r *runner) phase(ph *wire.Phase) wire.Status {
 		p.steps(ctx, from)
 		p.handle(ctx)
 	}
-	if r.resting != "" && p.end.Status != wire.Failed {
+	if p.resting != "" && p.end.Status != wire.Failed {
+		r.restBehind(p.resting)
 		r.leave(p)
 		p.usage.cgroup.remove()
 		p.pack()
 		return ""
 	}
-	r.resting = ""
 	if ctx.Err() == context.DeadlineExceeded {
 		p.fail(p.overBudget(), "")
 	}
@@ -148,7 +149,7 @@ func (p *phaseRun) steps(ctx context.Context, from int) {
 		end := p.step(ctx, s)
 		p.count(s, end)
 		if p.wantsReboot(s, end) {
-			p.runner.resting = p.ph.ID + "/" + s.Name
+			p.resting = p.ph.ID + "/" + s.Name
 			return
 		}
 		if p.end.Status == wire.Cancelled || p.end.Status == wire.Failed && s.Assert == nil && s.Revert == nil {

@@ -40,10 +40,10 @@ func (p *phaseRun) wantsReboot(s *wire.Step, end *wire.StepEnd) bool {
 // rest ends this part of the run and has the host reboot.
 func (r *runner) rest() error {
 	if !r.place.root {
-		return r.finish(&wire.End{Status: wire.Failed, Stage: "reboot", Reason: "step " + r.resting + " asks for a reboot, which takes root", Hint: "become: true"})
+		return r.finish(&wire.End{Status: wire.Failed, Stage: "reboot", Reason: "step " + r.rests() + " asks for a reboot, which takes root", Hint: "become: true"})
 	}
 	signal.Ignore(syscall.SIGTERM, syscall.SIGINT) // the shutdown's: the run does not end with it
-	r.event(&wire.Event{Kind: wire.KindReboot, Reboot: &wire.Reboot{BootID: bootID(), Step: r.resting}})
+	r.event(&wire.Event{Kind: wire.KindReboot, Reboot: &wire.Reboot{BootID: bootID(), Step: r.rests()}})
 	if err := errors.Join(r.j.broken(), r.j.sync()); err != nil {
 		return r.finish(&wire.End{Status: wire.Failed, Stage: "reboot", Reason: err.Error()})
 	}

@@ -106,7 +106,7 @@ func (r *runner) run(wall time.Time) error {
 	end := r.requires()
 	if end == nil {
 		r.phases()
-		if r.resting != "" {
+		if r.rests() != "" {
 			sampling()
 			r.forget()
 			return r.rest()

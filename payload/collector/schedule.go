@@ -52,11 +52,25 @@ func (r *runner) phases() {
 		res := <-done
 		running--
 		alone = false
-		if r.resting != "" {
+		if r.rests() != "" {
 			return // a phase that rests runs alone
 		}
 		r.setStatus(res.id, res.status)
 	}
+}
+
+// restBehind notes that the run goes on behind a step, in the host's next boot.
+func (r *runner) restBehind(step string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.resting = step
+}
+
+// rests is the step behind which the run rests, or "".
+func (r *runner) rests() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.resting
 }
 
 func (r *runner) setStatus(id string, s wire.Status) {
