@@ -26,7 +26,7 @@ say "3. The same again: nothing is left to do"
 vps provision --known-hosts "$dir/known_hosts" --sample-interval 1s
 
 say "4. The first run's report, made from its record"
-first=$(vps runs list -o json 2>/dev/null | grep -o '"id": *"[^"]*"' | tail -n 1 | cut -d'"' -f4) || first=""
+first=$(bin/vpsctl runs list --state-dir "$dir/state" -o json | grep -o '"id": *"[^"]*"' | tail -n 1 | cut -d'"' -f4) || first=""
 bin/vpsctl report --state-dir "$dir/state" ${first:+"$first"}
 
 say "Records"
