@@ -29,8 +29,16 @@ func TestMain(m *testing.M) {
 // TestScripts runs the command line as a user would, each script against SSH
 // servers of its own: `server NAME` starts one and sets $NAME_PORT.
 func TestScripts(t *testing.T) {
+	dir, files := "testdata/script", []string(nil)
+	if testing.Short() { // the others take long with the race detector
+		dir = ""
+		for _, name := range []string{"usage", "inventory", "hosts", "completion"} {
+			files = append(files, filepath.Join("testdata/script", name+".txtar"))
+		}
+	}
 	testscript.Run(t, testscript.Params{
-		Dir:   "testdata/script",
+		Dir:   dir,
+		Files: files,
 		Setup: setupScript,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"server": startServer, "fault": faultServer, "edit": editFile, "valid": validFile,
