@@ -91,6 +91,9 @@ func editKeys(content []byte, keys []wire.Key) (out []byte, changed []string, er
 	if strings.ContainsRune(text, 0) {
 		return nil, nil, failf("", "is not a text file: no keys can be set in it")
 	}
+	if strings.HasSuffix(strings.TrimRight(text, "\r\n"), "\\") {
+		return nil, nil, failf("", "ends in the middle of a continued line: no keys can be set in it")
+	}
 	f := &iniFile{lines: parseINI(text), eol: "\n"}
 	if len(f.lines) > 0 && strings.HasSuffix(f.lines[0].text, "\r\n") {
 		f.eol = "\r\n"
