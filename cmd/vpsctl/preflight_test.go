@@ -57,8 +57,8 @@ room	/var/lib/vpsctl	/	20000	900000
 room	/var/cache/apt/archives	/	20000	-	
 cloud	none
 apt	yes	
-name	deb.debian.org	ok
-own	http://deb.debian.org/debian/ trixie	ok
+name	mirror.example.net	ok
+own	http://mirror.example.net/debian/ trixie	ok
 port	3389	free
 link	https://c.example/t.tar.gz	ok
 end
@@ -121,10 +121,10 @@ func TestJudge(t *testing.T) {
 		"clock ahead":     {"", "", 90 * time.Second, "clock", "warn", "1m30s ahead of this machine's", "timedatectl"},
 		"clock behind":    {"", "", -7 * time.Second, "clock", "warn", "7s behind this machine's", ""},
 		"clock a bit off": {"", "", 5900 * time.Millisecond, "clock", "ok", "5.90 s ahead", ""},
-		"no name":         {"name\tdeb.debian.org\tok\nown\thttp://deb.debian.org/debian/ trixie\tok", "name\tdeb.debian.org\tno\nown\thttp://deb.debian.org/debian/ trixie\tno\tx", 0, "dns", "err", "deb.debian.org does not resolve", "getent"},
-		"a proxy knows":   {"name\tdeb.debian.org\tok", "name\tdeb.debian.org\tno", 0, "dns", "warn", "a proxy reaches it", ""},
-		"mirror away":     {"debian/ trixie\tok", "debian/ trixie\tno\tconnect (111: Connection refused)", 0, "mirrors", "err", "http://deb.debian.org/debian/ trixie: connect (111: Connection refused)", "apt-get update"},
-		"no source":       {"own\thttp://deb.debian.org/debian/ trixie\tok\n", "", 0, "mirrors", "err", "no source", "sources.list"},
+		"no name":         {"name\tmirror.example.net\tok\nown\thttp://mirror.example.net/debian/ trixie\tok", "name\tmirror.example.net\tno\nown\thttp://mirror.example.net/debian/ trixie\tno\tx", 0, "dns", "err", "mirror.example.net does not resolve", "getent"},
+		"a proxy knows":   {"name\tmirror.example.net\tok", "name\tmirror.example.net\tno", 0, "dns", "warn", "a proxy reaches it", ""},
+		"mirror away":     {"debian/ trixie\tok", "debian/ trixie\tno\tconnect (111: Connection refused)", 0, "mirrors", "err", "http://mirror.example.net/debian/ trixie: connect (111: Connection refused)", "apt-get update"},
+		"no source":       {"own\thttp://mirror.example.net/debian/ trixie\tok\n", "", 0, "mirrors", "err", "no source", "sources.list"},
 		"nowhere to go":   {"cloud", "nowhere\ncloud", 0, "mirrors", "err", "no folder to fetch into", "df -h"},
 		"vendor away":     {"t.tar.gz\tok", "t.tar.gz\tno\tno answer within 20 s", 0, "downloads", "err", "https://c.example/t.tar.gz: no answer", "curl -I"},
 		"vendor unasked":  {"link\thttps://c.example/t.tar.gz\tok\n", "", 0, "downloads", "err", "1 were not asked", ""},

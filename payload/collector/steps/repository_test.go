@@ -145,7 +145,7 @@ func TestRepositoryListsAge(t *testing.T) {
 	needRoot(t)
 	for _, age := range []time.Duration{time.Minute, 10 * time.Hour} {
 		r, s := repoRig(t)
-		r.file("root/var/lib/apt/lists/deb.debian.org_x_InRelease", "x")
+		r.file("root/var/lib/apt/lists/mirror.example.net_x_InRelease", "x")
 		date := time.Now().Add(-age)
 		for _, p := range []string{"root/var/lib/apt/lists", "root/etc/apt/sources.list.d"} {
 			if err := os.Chtimes(r.path(p), date, date); err != nil {
