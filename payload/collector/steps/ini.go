@@ -91,31 +91,50 @@ func editKeys(content []byte, keys []wire.Key) (out []byte, changed []string, er
 	if strings.ContainsRune(text, 0) {
 		return nil, nil, failf("", "is not a text file: no keys can be set in it")
 	}
+	f, changed, err := editINI(text, keys)
+	if err != nil {
+		return nil, nil, err
+	}
+	// Lines that belong to nothing can come to mean something else beside an
+	// edited one. What does not read back as it was written is not written.
+	if again, more, err := editINI(f.String(), keys); err != nil || len(more) > 0 || again.String() != f.String() {
+		return nil, nil, failf("", "is no ini file that can be edited safely: it would read otherwise than it was meant")
+	}
+	return []byte(f.String()), changed, nil
+}
+
+func editINI(text string, keys []wire.Key) (*iniFile, []string, error) {
 	if strings.HasSuffix(strings.TrimRight(text, "\r\n"), "\\") {
 		return nil, nil, failf("", "ends in the middle of a continued line: no keys can be set in it")
 	}
-	f := &iniFile{lines: parseINI(text), eol: "\n"}
+	f := &iniFile{lines: parseINI(text), eol: "\n", mark: strings.HasPrefix(text, bom)}
 	if len(f.lines) > 0 && strings.HasSuffix(f.lines[0].text, "\r\n") {
 		f.eol = "\r\n"
 	}
+	var changed []string
 	for _, k := range keys {
 		if did := f.set(k); did != "" {
 			changed = append(changed, did)
 		}
 	}
-	var s strings.Builder
-	if strings.HasPrefix(text, bom) {
-		s.WriteString(bom)
-	}
-	for _, l := range f.lines {
-		s.WriteString(l.text)
-	}
-	return []byte(s.String()), changed, nil
+	return f, changed, nil
 }
 
 type iniFile struct {
 	lines []iniLine
 	eol   string
+	mark  bool // begins with a byte order mark
+}
+
+func (f *iniFile) String() string {
+	var s strings.Builder
+	if f.mark {
+		s.WriteString(bom)
+	}
+	for _, l := range f.lines {
+		s.WriteString(l.text)
+	}
+	return s.String()
 }
 
 func iniName(k wire.Key) string {
