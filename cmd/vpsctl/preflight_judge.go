@@ -84,11 +84,11 @@ func (v *verdict) add(status, hint, format string, args ...any) {
 }
 
 func (v *verdict) finding() finding {
-	f := finding{ID: v.id, Status: cmp.Or(v.worst, "ok"), Text: v.fine, Hint: report.Clean(v.hint)}
+	f := finding{ID: v.id, Status: cmp.Or(v.worst, "ok"), Text: v.fine, Hint: oneLine(v.hint)}
 	if v.worst != "" {
 		f.Text = strings.Join(v.texts, "; ")
 	}
-	f.Text = report.Clean(f.Text)
+	f.Text = oneLine(f.Text)
 	return f
 }
 
@@ -283,3 +283,7 @@ func judgeClock(_ *needs, h *heard) *verdict {
 	}
 	return v
 }
+
+// oneLine is a host's text made clean. A carriage return of the host's would
+// else begin a line that looks like one of ours.
+func oneLine(s string) string { return strings.Join(strings.Fields(report.Clean(s)), " ") }

@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	"github.com/vpsctl/vpsctl/payload/wire"
-	"github.com/vpsctl/vpsctl/report"
 )
 
 // needs is what a plan asks of a host before any of its steps: what preflight
@@ -117,9 +116,6 @@ func parseAnswers(b []byte) (answers, error) {
 		words := strings.Split(sc.Text(), "\t")
 		if words[0] == "end" {
 			return a, nil
-		}
-		for i, w := range words { // a host's carriage return would become a line of ours
-			words[i] = strings.Join(strings.Fields(report.Clean(w)), " ")
 		}
 		a[words[0]] = append(a[words[0]], words[1:])
 	}
