@@ -45,7 +45,7 @@ func withCollector(m *testing.M) int {
 	}
 	defer os.RemoveAll(dir)
 	collectorPath = filepath.Join(dir, "collector")
-	args := []string{"build", "-trimpath", "-buildvcs=false", "-gcflags=all=-l", "-gcflags=runtime/...=", "-ldflags=-s -w", "-o", collectorPath}
+	args := []string{"build", "-trimpath", "-buildvcs=false", "-gcflags=all=-l", "-ldflags=-s -w", "-o", collectorPath}
 	if raceEnabled {
 		args = []string{"build", "-race", "-o", collectorPath}
 	}
