@@ -22,6 +22,9 @@ const (
 	AlertCPUPct   = 95
 	alertClean    = 3 // clean samples before the same alert is raised again
 
+	// RegressionPct is the degradation that is still acceptable.
+	RegressionPct = 20
+
 	warnPct        = 150 // of a phase's target
 	suspectFastPct = -80 // a phase that says it changed things this much under its target
 )
@@ -75,6 +78,29 @@ func VarianceClass(pct float64) string {
 	case pct <= 10:
 		return "excellent"
 	case pct <= 30:
+		return "acceptable"
+	case pct <= 50:
+		return "warning"
+	}
+	return "critical"
+}
+
+// Slowdown is how much slower a duration is than an earlier one, in percent of
+// the earlier one; ok is false where there is nothing to compare with.
+func Slowdown(now, before time.Duration) (pct float64, ok bool) {
+	if before <= 0 || now <= 0 {
+		return 0, false
+	}
+	return 100 * float64(now-before) / float64(before), true
+}
+
+// RegressionClass grades a degradation in percent, positive = worse than before:
+// improved, acceptable, warning, critical. More than RegressionPct is a regression.
+func RegressionClass(pct float64) string {
+	switch {
+	case pct < 0:
+		return "improved"
+	case pct <= RegressionPct:
 		return "acceptable"
 	case pct <= 50:
 		return "warning"

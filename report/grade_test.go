@@ -190,3 +190,21 @@ func TestPhaseAlertLine(t *testing.T) {
 		}
 	}
 }
+
+// The edges belong to the better side: exactly 20 % is acceptable, exactly 50 % no crisis.
+func TestRegressionClasses(t *testing.T) {
+	for _, c := range []struct {
+		now, before float64
+		want        string
+	}{{85, 100, "improved"}, {99.99, 100, "improved"}, {100, 100, "acceptable"}, {120, 100, "acceptable"}, {120.001, 100, "warning"},
+		{120.4, 100, "warning"}, {150, 100, "warning"}, {150.001, 100, "critical"}, {1000, 1, "critical"}, {5, 0, ""}, {0, 5, ""}} {
+		second := func(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
+		got := ""
+		if pct, ok := Slowdown(second(c.now), second(c.before)); ok {
+			got = RegressionClass(pct)
+		}
+		if got != c.want {
+			t.Errorf("%g s after %g s: %q, want %q", c.now, c.before, got, c.want)
+		}
+	}
+}
