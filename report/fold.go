@@ -352,7 +352,7 @@ func clampNumber(f float64) float64 {
 }
 
 func cleanFigures(c wire.Figures) wire.Figures {
-	for _, f := range []*float64{&c.CPUSec, &c.PeakMemoryMB, &c.DiskReadMB, &c.DiskWriteMB, &c.NetRxMB, &c.NetTxMB, &c.WaitSec} {
+	for _, f := range []*float64{&c.CPUSec, &c.PeakMemoryMB, &c.AvgMemoryMB, &c.DiskReadMB, &c.DiskWriteMB, &c.NetRxMB, &c.NetTxMB, &c.WaitSec} {
 		*f = clampNumber(*f)
 	}
 	c.CPUMethod, c.MemoryMethod, c.DiskMethod = cleanLine(c.CPUMethod), cleanLine(c.MemoryMethod), cleanLine(c.DiskMethod)

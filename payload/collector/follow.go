@@ -17,6 +17,10 @@ import (
 
 func followVerb(p place, args []string, stdin io.Reader, stdout *os.File) error {
 	var c wire.Cursor
+	once := len(args) == 4 && args[3] == "--once"
+	if len(args) == 4 && !once {
+		return fail(exitUsage, "%s", usageText)
+	}
 	for i, n := range []*int64{&c.Status, &c.Output} {
 		v, err := strconv.ParseInt(args[i+1], 10, 64)
 		if err != nil || v < 0 {
@@ -28,7 +32,7 @@ func followVerb(p place, args []string, stdin io.Reader, stdout *os.File) error 
 	if err != nil {
 		return err
 	}
-	if err := follow(d, c, stdout); err != nil {
+	if err := follow(d, c, stdout, once); err != nil || once {
 		return err
 	}
 	return takeReport(p, documents(stdin))
@@ -48,21 +52,23 @@ type follower struct {
 const piece = 64 << 10
 
 // follow prints the events of d after c until the run has ended and all is
-// printed, or until nobody reads stdout any more (an error).
-func follow(d runDir, c wire.Cursor, stdout *os.File) error {
-	f, err := os.Open(d.journal())
+// printed, or until nobody reads stdout any more (an error); with once, until
+// all is printed that is there.
+func follow(d runDir, c wire.Cursor, stdout *os.File, once bool) error {
+	f, err := openFirst(d)
 	if err != nil {
 		return fail(exitNoRun, "run %s: %w", d.id(), err)
 	}
-	defer f.Close()
 	attached, err := attach(d)
 	if err != nil {
+		f.Close()
 		return fail(exitRefused, "%w", err)
 	}
 	defer attached.Close()
 	w := newWaker(d.journal(), stdout)
-	defer w.close()
+	defer func() { w.close() }()
 	fl := &follower{f: f, out: stdout, status: scanner{f: f, after: c.Status}, output: scanner{f: f, after: c.Output, output: true}}
+	defer func() { fl.f.Close() }()
 	for asked := false; ; {
 		more, err := fl.step()
 		if err != nil {
@@ -74,12 +80,22 @@ func follow(d runDir, c wire.Cursor, stdout *os.File) error {
 		if fl.ended {
 			return nil
 		}
+		if more, err := fl.turn(d); err != nil {
+			return fmt.Errorf("follow run %s: %w", d.id(), err)
+		} else if more {
+			w.close()
+			w = newWaker(d.journal(), stdout)
+			continue
+		}
 		if !asked { // at once the first time: most followers of a dead run come late
 			asked = true
 			if err := closeDied(d); err != nil {
 				return err
 			}
 			continue
+		}
+		if once {
+			return nil
 		}
 		quiet, err := w.wait()
 		if err != nil {

@@ -16,8 +16,12 @@ import (
 	"github.com/vpsctl/vpsctl/payload/wire"
 )
 
-// rotateAt is the size at which a log goes into the archive.
-const rotateAt = 10 << 20
+// rotateAt is the size at which a log goes into the archive, which keeps so many
+// of each.
+const (
+	rotateAt = 10 << 20
+	archives = 5
+)
 
 // hostLogs writes the logs people look for on the host. They are a courtesy:
 // what cannot be written to them does not end a run.
@@ -167,6 +171,11 @@ func (l *logFile) archive() error {
 		name = strings.TrimSuffix(name, fmt.Sprintf(".%d", i-1)) + fmt.Sprintf(".%d", i)
 	}
 	err := os.Rename(l.path, name+ext)
+	if old, _ := filepath.Glob(filepath.Join(dir, base+"-*"+ext)); len(old) > archives { // sorted: by time
+		for _, f := range old[:len(old)-archives] {
+			_ = os.Remove(f)
+		}
+	}
 	if errors.Is(err, os.ErrNotExist) { // another run was faster
 		return nil
 	}

@@ -34,6 +34,7 @@ type journal struct {
 	mask  *wire.Masker
 	err   error                         // sticky: errFull, or what a write said
 	watch func(e *wire.Event, at int64) // told of every event that is not output
+	ring  *ring                         // of a journal that has a bound
 }
 
 // create makes the journal of a new run under a name of its own, locks it and
@@ -111,6 +112,7 @@ func (j *journal) append(e *wire.Event) error {
 		maskEvent(j.mask, e)
 	}
 	if j.err == nil {
+		j.turn()
 		j.err = j.hold()
 	}
 	if j.err != nil && e.IsOutput() {

@@ -56,7 +56,7 @@ func main() {
 	os.Exit(exitRefused)
 }
 
-const usageText = `usage: collector start | follow RUN STATUS OUTPUT | cancel RUN [--now] | confirm RUN TOKEN | revert RUN TOKEN | facts | runs | report RUN | clean [-n] | version`
+const usageText = `usage: collector start | follow RUN STATUS OUTPUT [--once] | cancel RUN [--now] | confirm RUN TOKEN | revert RUN TOKEN | sample NANOSECONDS COUNT | facts | runs | report RUN | clean [-n] | version`
 
 func run(args []string, stdin io.Reader, stdout *os.File) error {
 	if len(args) == 0 {
@@ -74,8 +74,8 @@ func run(args []string, stdin io.Reader, stdout *os.File) error {
 	if err != nil {
 		return err
 	}
-	want := map[string][2]int{"start": {0, 0}, "follow": {3, 3}, "cancel": {1, 2}, "confirm": {2, 2}, "revert": {2, 2},
-		"facts": {0, 0}, "runs": {0, 0}, "report": {1, 1}, "clean": {0, 1}, runnerVerb: {1, 1}}
+	want := map[string][2]int{"start": {0, 0}, "follow": {3, 4}, "cancel": {1, 2}, "confirm": {2, 2}, "revert": {2, 2},
+		"facts": {0, 0}, "sample": {2, 2}, "runs": {0, 0}, "report": {1, 1}, "clean": {0, 1}, runnerVerb: {1, 1}}
 	if n, known := want[verb]; !known || len(args) < n[0] || len(args) > n[1] {
 		return fail(exitUsage, "%s", usageText)
 	}
@@ -92,6 +92,8 @@ func run(args []string, stdin io.Reader, stdout *os.File) error {
 		return revertVerb(p, args[0], args[1])
 	case "facts":
 		return json.NewEncoder(stdout).Encode(host.Facts("/"))
+	case "sample":
+		return sampleVerb(args, stdout)
 	case "runs":
 		return runsVerb(p, stdout)
 	case "report":

@@ -315,7 +315,7 @@ func (p *phaseRun) cost(in, out int64) {
 	p.runner.mu.Lock()
 	f.NetShared = p.shared
 	p.runner.mu.Unlock()
-	for _, v := range []*float64{&f.CPUSec, &f.PeakMemoryMB, &f.DiskReadMB, &f.DiskWriteMB, &f.NetRxMB, &f.NetTxMB, &f.WaitSec} {
+	for _, v := range []*float64{&f.CPUSec, &f.PeakMemoryMB, &f.AvgMemoryMB, &f.DiskReadMB, &f.DiskWriteMB, &f.NetRxMB, &f.NetTxMB, &f.WaitSec} {
 		*v = float64(int64(*v*1000+0.5)) / 1000
 	}
 	p.end.Cost = f

@@ -73,6 +73,7 @@ type usage struct {
 	disk     [2]int64 // bytes read, written
 	largest  int64    // bytes of the largest single process
 	together int64    // bytes of all processes at once, at samples
+	sum, n   int64    // of all samples, for their mean
 }
 
 // run starts cmd and waits for it as cmd.Run does. When ctx ends its process
@@ -191,12 +192,21 @@ func (u *usage) add(ru *syscall.Rusage) {
 	u.largest = max(u.largest, ru.Maxrss*1024)
 }
 
-// sample looks at the memory of all processes of the phase, where no cgroup
-// keeps the peak.
+// sample looks at the memory of the phase: of its cgroup, else of all its
+// processes.
 func (u *usage) sample() {
-	if u.cgroup.number("memory.peak", "") >= 0 || u.cgroup.number("memory.max_usage_in_bytes", "") >= 0 {
-		return
+	now := max(u.cgroup.number("memory.current", ""), u.cgroup.number("memory.usage_in_bytes", ""))
+	if now < 0 {
+		now = u.resident()
 	}
+	u.mu.Lock()
+	u.together = max(u.together, now)
+	u.sum, u.n = u.sum+now, u.n+1
+	u.mu.Unlock()
+}
+
+// resident is the memory of all processes of the phase.
+func (u *usage) resident() (sum int64) {
 	pids := u.cgroup.procs()
 	if u.cgroup.v2 == nil {
 		u.mu.Lock()
@@ -207,15 +217,12 @@ func (u *usage) sample() {
 		}
 		u.mu.Unlock()
 	}
-	var sum int64
 	for _, pid := range pids {
 		if f := strings.Fields(readSmall("/proc/" + strconv.Itoa(pid) + "/statm")); len(f) > 1 {
 			sum += max(0, number(f[1])) * int64(os.Getpagesize())
 		}
 	}
-	u.mu.Lock()
-	u.together = max(u.together, sum)
-	u.mu.Unlock()
+	return sum
 }
 
 // figures sums up, each figure by the best method there is.
@@ -232,6 +239,9 @@ func (u *usage) figures() wire.Figures {
 	}
 	if n := max(u.cgroup.number("memory.peak", ""), u.cgroup.number("memory.max_usage_in_bytes", "")); n >= 0 {
 		f.PeakMemoryMB, f.MemoryMethod = float64(n)/mib, "cgroup"
+	}
+	if u.n > 0 {
+		f.AvgMemoryMB = float64(u.sum/u.n) / mib
 	}
 	if r, w, ok := u.cgroup.bytes(); ok {
 		f.DiskReadMB, f.DiskWriteMB, f.DiskMethod = float64(r)/mib, float64(w)/mib, "cgroup"

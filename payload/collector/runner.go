@@ -72,6 +72,11 @@ func runnerMain(p place, id string) error {
 	r := &runner{place: p, dir: d, plan: plan, lock: lock, facts: h.Facts, births: &births{}, undo: &undoFolder{dir: d.undo()},
 		now: make(chan struct{}), status: map[string]wire.Status{}, confirms: map[string]chan struct{}{}, transactions: map[string]int{},
 		j: &journal{f: jf, base: h.Base, n: h.N, size: h.Size, held: h.Held, mask: mask}}
+	if plan.Rotate > 0 {
+		if r.j.ring, err = newRing(d, jf, plan.Rotate); err != nil {
+			return err
+		}
+	}
 	r.ctx, r.stop = context.WithCancel(context.Background())
 	defer r.stop()
 	if r.resumes = h.Resumes; r.resumes != nil {
@@ -112,6 +117,7 @@ func (r *runner) run(wall time.Time) error {
 			return r.rest()
 		}
 		r.again()
+		r.linger()
 		end = r.verdict()
 	}
 	sampling()

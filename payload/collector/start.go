@@ -54,7 +54,7 @@ func start(p place, stdin io.Reader, stdout *os.File) error {
 	if err != nil {
 		return err
 	}
-	if err := follow(d, after, stdout); err != nil {
+	if err := follow(d, after, stdout, false); err != nil {
 		return err
 	}
 	return takeReport(p, docs)

@@ -178,6 +178,19 @@ type StepEnd struct {
 	Created  string `json:"created,omitempty"`  // "user devuser": a thing that was not there before
 	Attempts int    `json:"attempts,omitempty"` // only when more than one
 	TimedOut bool   `json:"timed_out,omitempty"`
+	Found    *Found `json:"found,omitempty"`
+}
+
+// MaxFound bounds each text of a Found, in bytes.
+const MaxFound = 64 << 10
+
+// Found is what a look at a step saw of what it would change.
+type Found struct {
+	Path   string `json:"path,omitempty"`   // of the file that Was and Want, or Hidden, are about
+	Was    string `json:"was,omitempty"`    // its text now
+	Want   string `json:"want,omitempty"`   // its text then
+	Hidden string `json:"hidden,omitempty"` // why the texts are not here: sensitive, size, binary
+	Apt    string `json:"apt,omitempty"`    // what apt-get -s says of packages: its lines Inst, Remv, Purg
 }
 
 // PhaseEnd is how a phase ended and what it cost.
@@ -196,7 +209,8 @@ type Figures struct {
 	CPUSec       float64 `json:"cpu_sec"`
 	CPUMethod    string  `json:"cpu_method"` // cgroup, wait4
 	PeakMemoryMB float64 `json:"peak_memory_mb"`
-	MemoryMethod string  `json:"memory_method"` // cgroup, sampled
+	AvgMemoryMB  float64 `json:"avg_memory_mb,omitempty"` // mean of the samples; 0 when none fell into the phase
+	MemoryMethod string  `json:"memory_method"`           // cgroup, sampled
 	DiskReadMB   float64 `json:"disk_read_mb"`
 	DiskWriteMB  float64 `json:"disk_write_mb"`
 	DiskMethod   string  `json:"disk_method"` // cgroup, proc

@@ -16,6 +16,9 @@ import (
 // `follow`, `cancel` and `confirm` run the collector that began the run.
 const Version = 1
 
+// LookRun begins the id of a run that only looks.
+const LookRun = "dry-"
+
 // Plan is all that a host is asked to do in one run. Nothing in it is a
 // template any more and nothing in it is ever written to the host's disk: it
 // may hold secrets.
@@ -23,13 +26,19 @@ type Plan struct {
 	Wire  int    `json:"wire"`
 	RunID string `json:"run_id"`
 	Host  string `json:"host"`
-	Verb  string `json:"verb"` // provision, run, verify, rollback
+	Verb  string `json:"verb"` // provision, dry-run, run, verify, rollback
 	// Exclusive runs hold the host's lock from their first event to their last.
 	Exclusive bool `json:"exclusive,omitempty"`
 	// Sequential turns off running parallel phases side by side.
 	Sequential bool `json:"sequential,omitempty"`
 	// Interval between samples in nanoseconds; 0 takes none.
 	Interval time.Duration `json:"interval,omitempty"`
+	// Linger keeps the run sampling when its phases are over, for so long or
+	// until it is cancelled, which is then its good end.
+	Linger time.Duration `json:"linger,omitempty"`
+	// Rotate bounds what the run's journal keeps, in bytes: once so much is
+	// written since the last time, what came before that time goes.
+	Rotate int64 `json:"rotate,omitempty"`
 	// HostLogs asks for timing.csv, resources.csv and provision.log on the host.
 	HostLogs bool `json:"host_logs,omitempty"`
 	// Keep says how many old runs the host keeps before this one starts.
@@ -84,7 +93,7 @@ type Requires struct {
 }
 
 // Step is one thing that shall be true, or a script. Exactly one of the kinds
-// (Packages … Revert) is set.
+// (Packages … Look) is set.
 type Step struct {
 	Name     string    `json:"name"` // unique in its phase; its id is phase/name
 	Packages *Packages `json:"packages,omitempty"`
@@ -93,10 +102,12 @@ type Step struct {
 	User     *User     `json:"user,omitempty"`
 	Run      *Run      `json:"run,omitempty"`
 	Assert   *Assert   `json:"assert,omitempty"`
-	// Repository and Archive come from elsewhere, Revert takes back.
+	// Repository and Archive come from elsewhere, Revert takes back, Look only
+	// finds out what a step would change.
 	Repository *AptRepository `json:"apt_repository,omitempty"`
 	Archive    *Archive       `json:"archive,omitempty"`
 	Revert     *Revert        `json:"revert,omitempty"`
+	Look       *Step          `json:"look,omitempty"`
 
 	When     string        `json:"when,omitempty"` // read-only script; not 0 = skipped
 	As       string        `json:"as,omitempty"`   // user for run, check, undo, file
@@ -251,12 +262,8 @@ func (p Plan) Hash() string {
 	p.Phases = slices.Clone(p.Phases)
 	for i := range p.Phases {
 		p.Phases[i].Steps = slices.Clone(p.Phases[i].Steps)
-		for j, s := range p.Phases[i].Steps {
-			if s.File != nil && s.File.Sensitive {
-				f := *s.File
-				f.Content, f.Keys = nil, nil
-				p.Phases[i].Steps[j].File = &f
-			}
+		for j := range p.Phases[i].Steps {
+			p.Phases[i].Steps[j].forget()
 		}
 	}
 	b, err := json.Marshal(p)
@@ -265,6 +272,21 @@ func (p Plan) Hash() string {
 	}
 	sum := sha256.Sum256(b)
 	return hex.EncodeToString(sum[:])
+}
+
+// forget takes out what a hash must not be made of. What s points to stays as
+// it is for others.
+func (s *Step) forget() {
+	if s.Look != nil {
+		look := *s.Look
+		look.forget()
+		s.Look = &look
+	}
+	if s.File != nil && s.File.Sensitive {
+		f := *s.File
+		f.Content, f.Keys = nil, nil
+		s.File = &f
+	}
 }
 
 // Kind names the kind of a step, as the phase format spells it.
@@ -288,6 +310,8 @@ func (s Step) Kind() string {
 		return "archive"
 	case s.Revert != nil:
 		return "revert"
+	case s.Look != nil:
+		return "look"
 	}
 	return ""
 }
