@@ -45,7 +45,7 @@ var ansibleOnly = map[string][]string{
 // ansibleReasons are why some variables are left out, where that needs a word.
 var ansibleReasons = map[string]string{
 	"ansible_password": "logins are by key", "ansible_ssh_pass": "logins are by key", "ansible_ssh_password": "logins are by key",
-	"ansible_become_pass": "passwords are not taken from inventories", "ansible_become_password": "passwords are not taken from inventories",
+	"ansible_become_pass": "passwords are not taken from inventories; type it: -K", "ansible_become_password": "passwords are not taken from inventories; type it: -K",
 	"ansible_ssh_common_args": "a jump host belongs into ~/.ssh/config", "ansible_ssh_extra_args": "a jump host belongs into ~/.ssh/config",
 	"ansible_ssh_args": "a jump host belongs into ~/.ssh/config", "ansible_host_key_checking": "host keys are always checked",
 	"ansible_ssh_host_key_checking": "host keys are always checked",

@@ -13,14 +13,18 @@ import (
 // in another folder may mean something else: Dir belongs to them.
 func (inv *Inventory) Code() []string {
 	found := map[string]bool{}
+	add := func(name string, r *Ref) {
+		if r == nil {
+			return
+		}
+		if line := r.code(inv.dir); line != "" {
+			found[name+": "+line] = true
+		}
+	}
 	for _, h := range inv.hosts {
+		add("become_password", h.BecomePassword)
 		for name, v := range h.Vars {
-			if v.Secret == nil {
-				continue
-			}
-			if line := v.Secret.code(inv.dir); line != "" {
-				found[name+": "+line] = true
-			}
+			add(name, v.Secret)
 		}
 	}
 	var lines []string

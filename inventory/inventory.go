@@ -47,6 +47,7 @@ type Host struct {
 	IdentityFiles  []string // absolute; empty: the ssh client's own defaults
 	IdentitiesOnly bool
 	Become         bool
+	BecomePassword *Ref     // what sudo asks for; nil: it asks for nothing
 	HostKeys       []string // pins: "SHA256:…" or "type base64"
 	Jump           *Jump    // nil: dialled directly
 	Vars           map[string]Var

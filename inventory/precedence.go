@@ -90,6 +90,8 @@ func show(v any) string {
 			return v.Secret.String()
 		}
 		return show(v.Value)
+	case *Ref:
+		return v.String()
 	case string:
 		return quote(v)
 	case PhaseFilter:

@@ -123,6 +123,7 @@ func (r *resolver) host(src *host, l layer) Host {
 	h.Port, _ = l["port"].value.(int)
 	h.User, _ = l["user"].value.(string)
 	h.Become, _ = l["become"].value.(bool)
+	h.BecomePassword, _ = l["become_password"].value.(*Ref)
 	h.IdentitiesOnly, _ = l["identities_only"].value.(bool)
 	h.HostKeys, _ = l["host_key"].value.([]string)
 	h.Phases, _ = l["phases"].value.(PhaseFilter)

@@ -88,9 +88,7 @@ func TestSchemaKnowsEverySetting(t *testing.T) {
 	}
 	want := []string{"vars"}
 	for _, s := range settings {
-		if s.key != "become_password" { // refused: not in this release
-			want = append(want, s.key)
-		}
+		want = append(want, s.key)
 	}
 	slices.Sort(want)
 	if got := slices.Sorted(maps.Keys(doc.Defs.Settings.Properties)); !slices.Equal(got, want) {

@@ -39,6 +39,8 @@ type Ref struct {
 // String is the reference as it stands in an inventory.
 func (r Ref) String() string {
 	switch {
+	case r.File == "" && r.Env == "" && r.Command == nil:
+		return "that was typed"
 	case r.Env != "":
 		return "{env: " + r.Env + "}"
 	case r.File != "":
@@ -94,6 +96,9 @@ func (r Ref) Resolve(ctx context.Context, baseDir string) (Secret, error) {
 	}
 	return r.accept(data)
 }
+
+// NewSecret takes what somebody has typed, within the bounds of Resolve.
+func NewSecret(typed []byte) (Secret, error) { return Ref{}.accept(typed) }
 
 func (r Ref) accept(data []byte) (Secret, error) {
 	data = bytes.TrimSuffix(bytes.TrimSuffix(data, []byte("\n")), []byte("\r"))

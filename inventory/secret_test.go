@@ -63,7 +63,7 @@ func TestResolve(t *testing.T) {
 		{sh("yes"), "", `secret {command: ["sh", "-c", "yes"]}: it prints more than 64 KiB`},
 		{sh("yes >&2 & p=$!; sleep 0.1; kill $p; echo long enough"), "long enough", ""},
 		{Ref{Command: []string{"no-such-program-anywhere"}}, "", `secret {command: ["no-such-program-anywhere"]}: exec: "no-such-program-anywhere": executable file not found in $PATH`},
-		{Ref{}, "", "secret {command: []}: it names nothing"},
+		{Ref{}, "", "secret that was typed: it names nothing"},
 	} {
 		t.Run(c.ref.String(), func(t *testing.T) {
 			s, err := c.ref.Resolve(t.Context(), dir)

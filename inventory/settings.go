@@ -105,9 +105,18 @@ func (w *walker) unknown(p pair, who string, own map[string]func(*yaml.Node)) {
 	w.add(p.at, hint, "%s: unknown key %s", who, quote(p.key))
 }
 
+// readBecomePassword reads where the password is kept. The password itself is
+// refused, and not repeated.
 func readBecomePassword(w *walker, n *yaml.Node, who string) (any, bool) {
-	w.add(at(n), "let the user run sudo without a password, or connect as root", "%s is not in this release", who)
-	return nil, false
+	n, ok := w.visit(n, who)
+	if !ok {
+		return nil, false
+	}
+	if n.Kind != yaml.MappingNode {
+		w.add(at(n), "{env: NAME}, {file: PATH} or {command: [program, argument, …]}", "%s must say where the password is kept, not the password", who)
+		return nil, false
+	}
+	return w.ref(n, who)
 }
 
 func readIdentities(w *walker, n *yaml.Node, who string) (any, bool) {

@@ -41,7 +41,7 @@ func (s *Session) collector(ctx context.Context, c *conn, run, verb string, args
 func (s *Session) begin(ctx context.Context, c *conn, run, verb string, args []string, input []byte) (*process, *noCollector, error) {
 	marker := newMarker()
 	words := append([]string{marker, run, s.d.programs.hash("amd64"), s.d.programs.hash("arm64"), verb}, args...)
-	p, err := c.run(ctx, command(s.h.Become, startScript, words...), nil)
+	p, err := c.run(ctx, s.order(startScript, words...), nil)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -132,7 +132,11 @@ func (s *Session) push(ctx context.Context, c *conn, run string, m *noCollector)
 		}
 	}
 	marker := newMarker()
-	inner := []string{"/bin/sh", "-c", placeScript, "vpsctl", marker, bin.SHA256, m.unzip, "upload"}
+	args := []string{marker, bin.SHA256, m.unzip, "upload"}
+	if s.asks() { // whoever reads the answer reads the file
+		return s.settle(ctx, c, marker, s.order(placeScript, args...), data)
+	}
+	inner := append([]string{"/bin/sh", "-c", placeScript, "vpsctl"}, args...)
 	if s.h.Become {
 		inner = append([]string{"sudo", "-n", "--"}, inner...)
 	}
@@ -141,10 +145,10 @@ func (s *Session) push(ctx context.Context, c *conn, run string, m *noCollector)
 		return c.broken(err)
 	}
 	if err == nil {
-		return s.settle(ctx, c, marker, command(false, fetchScript, append([]string{folder}, inner...)...), nil)
+		return s.settle(ctx, c, marker, asUser(fetchScript, append([]string{folder}, inner...)...), nil)
 	}
 	s.d.verbose(s.h.Name, fmt.Sprintf("upload by SFTP: %v; sending it through the shell instead", err))
-	return s.settle(ctx, c, marker, command(s.h.Become, placeScript, inner[len(inner)-4:]...), data)
+	return s.settle(ctx, c, marker, s.order(placeScript, args...), data)
 }
 
 func unzip(b payload.Binary) ([]byte, error) {
@@ -222,8 +226,8 @@ func noSpace(cl *sftp.Client, need int, err error) error {
 }
 
 // settle runs the line that puts the uploaded bytes into their place.
-func (s *Session) settle(ctx context.Context, c *conn, marker, line string, input []byte) error {
-	p, err := c.run(ctx, line, nil)
+func (s *Session) settle(ctx context.Context, c *conn, marker string, o order, input []byte) error {
+	p, err := c.run(ctx, o, nil)
 	if err != nil {
 		return err
 	}

@@ -24,7 +24,7 @@ exec /bin/sh -c "$s";
 `)
 
 // killScript ends a process group: it is asked, and after a second made to.
-const killScript = `kill -TERM "-$1" || exit 0; for i in 1 2 3 4 5 6 7 8 9 10; do sleep 0.1; kill -0 "-$1" 2>/dev/null || exit 0; done; kill -KILL "-$1"`
+const killScript = `echo "$1"; shift; kill -TERM "-$1" || exit 0; for i in 1 2 3 4 5 6 7 8 9 10; do sleep 0.1; kill -0 "-$1" 2>/dev/null || exit 0; done; kill -KILL "-$1"`
 
 // ShellLine is the line of a POSIX shell that runs args, each one word.
 func ShellLine(args []string) string {
@@ -53,8 +53,11 @@ func (s *Session) Exec(ctx context.Context, script string, stdin io.Reader, stdo
 	if err != nil {
 		return -1, err
 	}
+	stdout, tidy := s.veiled(stdout)
+	stderr, tidyErr := s.veiled(stderr)
+	defer func() { err = errors.Join(err, tidy(), tidyErr()) }()
 	marker := newMarker()
-	p, err := c.run(ctx, command(s.h.Become, execScript, append([]string{marker}, strings.Split(script, "\n")...)...), &errStream{marker, stderr})
+	p, err := c.run(ctx, s.order(execScript, append([]string{marker}, strings.Split(script, "\n")...)...), &errStream{marker, stderr})
 	if err != nil {
 		return -1, s.problem(ctx, "exec", err)
 	}
@@ -107,12 +110,16 @@ func (s *Session) endGroup(why context.Context, p *process, group string) {
 	}
 	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(why), s.d.lim.farewell, errors.New("the host did not say whether it ended the command"))
 	defer cancel()
-	k, err := p.c.run(ctx, command(s.h.Become, killScript, group), nil)
+	marker := newMarker()
+	k, err := p.c.run(ctx, s.order(killScript, marker, group), nil)
 	if err != nil {
 		return
 	}
 	defer k.close()
 	k.send(nil)
+	if _, err := k.answer(ctx, marker); err != nil {
+		return
+	}
 	select {
 	case <-k.done:
 	case <-ctx.Done():

@@ -23,6 +23,7 @@ type process struct {
 	errs *tail
 	done chan struct{} // closed when the channel and all its requests have ended
 	free sync.Once
+	talk *talk // with sudo; nil: none
 
 	// Valid once done is closed.
 	ended bool // the host said how it ended
@@ -64,25 +65,29 @@ type errStream struct {
 // errStream only what comes before the marker. No reply is awaited: what goes
 // to stdin may follow at once, and the answer's marker is the proof that the
 // command runs.
-func (c *conn) run(ctx context.Context, line string, stderr *errStream) (*process, error) {
+func (c *conn) run(ctx context.Context, o order, stderr *errStream) (*process, error) {
 	ch, reqs, err := c.open(ctx, "session")
 	if err != nil {
 		return nil, err
 	}
-	p := &process{c: c, ch: ch, out: bufio.NewReaderSize(ch, 64<<10), errs: &tail{}, done: make(chan struct{})}
+	p := &process{c: c, ch: ch, out: bufio.NewReaderSize(ch, 64<<10), errs: &tail{}, done: make(chan struct{}), talk: o.talk}
+	errs := io.Reader(ch.Stderr())
+	if p.talk != nil {
+		errs = &prompts{r: errs, talk: p.talk, answer: p.reply}
+	}
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		if stderr != nil {
-			stderr.copy(ch.Stderr(), p.errs)
+			stderr.copy(errs, p.errs)
 		}
-		io.Copy(p.errs, ch.Stderr())
+		io.Copy(p.errs, errs)
 	})
 	wg.Go(func() { p.requests(reqs) })
 	go func() {
 		wg.Wait()
 		close(p.done)
 	}()
-	if _, err := ch.SendRequest("exec", false, ssh.Marshal(struct{ Command string }{line})); err != nil {
+	if _, err := ch.SendRequest("exec", false, ssh.Marshal(struct{ Command string }{o.text})); err != nil {
 		p.close()
 		return nil, c.broken(err)
 	}
@@ -143,6 +148,9 @@ var signals = map[string]int{"HUP": 1, "INT": 2, "QUIT": 3, "ILL": 4, "ABRT": 6,
 // channel or with r. A command that does not want it all is no error.
 func (p *process) send(r io.Reader) {
 	go func() {
+		if !p.reached() {
+			return
+		}
 		if r != nil {
 			io.Copy(p.ch, r)
 		}
@@ -152,7 +160,11 @@ func (p *process) send(r io.Reader) {
 
 // write is send with the channel left open for more.
 func (p *process) write(r io.Reader) {
-	go func() { io.Copy(p.ch, r) }()
+	go func() {
+		if p.reached() {
+			io.Copy(p.ch, r)
+		}
+	}()
 }
 
 // close ends the channel. The command on the host may go on.
@@ -185,6 +197,9 @@ func (p *process) answer(ctx context.Context, marker string) (noise string, err 
 		noise, err = readMarker(p.out, marker)
 		return err
 	})
+	if err == nil {
+		p.talk.begin()
+	}
 	if err == nil || errors.As(err, new(*noAnswer)) {
 		return noise, err
 	}
@@ -195,7 +210,7 @@ func (p *process) answer(ctx context.Context, marker string) (noise string, err 
 	if isLost(err) {
 		return noise, err
 	}
-	return noise, &noAnswer{said: noise, stderr: p.errs.String(), rc: rc}
+	return noise, &noAnswer{said: noise, stderr: p.errs.String(), rc: rc, refused: p.talk != nil && p.talk.refused.Load()}
 }
 
 // readMarker reads lines until one ends with marker, which rc files may have
@@ -250,6 +265,7 @@ func (p *process) word(ctx context.Context, marker string, most time.Duration, w
 type noAnswer struct {
 	said, stderr string
 	rc           int
+	refused      bool // the password for sudo
 }
 
 func (e *noAnswer) Error() string {
@@ -265,11 +281,11 @@ var (
 	wrongUser = regexp.MustCompile(`(?i)please login as the (?:user )?["']?([A-Za-z0-9_][A-Za-z0-9_.-]{0,31})`)
 	expired   = regexp.MustCompile(`(?i)password has expired|required to change your password|password change required|must change your password`)
 	noShell   = regexp.MustCompile(`(?i)account is currently not available|allows sftp connections only|no shell|not allowed to execute`)
-	noTTY     = regexp.MustCompile(`(?i)must have a tty`)
 )
 
 // explain says what a missing answer means and what to do about it.
 func (s *Session) explain(e *noAnswer) *Error {
+	e.said, e.stderr = s.mask.String(e.said), s.mask.String(e.stderr)
 	text := e.said + "\n" + e.stderr
 	switch m := wrongUser.FindStringSubmatch(text); {
 	case m != nil:
@@ -278,14 +294,14 @@ func (s *Session) explain(e *noAnswer) *Error {
 	case expired.MatchString(text):
 		return s.fail("log in as "+s.h.User, Rights, fmt.Sprintf("log in once by hand and change it: ssh -t -p %d %s@%s", s.h.Port, s.h.User, s.h.Address),
 			"the password of %s has expired and must be changed first", s.h.User)
+	case e.refused, s.h.Become && noSudoer.MatchString(text):
+		return s.explainSudo(e, text)
 	case noShell.MatchString(text):
 		return s.fail("log in as "+s.h.User, Rights, "set another `user` for "+s.h.Name+" in the inventory", "%s may not run commands there: %w", s.h.User, e)
 	case len(e.said) > maxNoise:
 		return s.fail("answer", Hostile, "", "over %d bytes came before the answer", maxNoise)
-	case s.h.Become && noTTY.MatchString(text):
-		return s.fail("sudo", Rights, fmt.Sprintf("as root, add to sudoers: Defaults:%s !requiretty", s.h.User), "%w", e)
 	case s.h.Become:
-		return s.fail("sudo", Rights, fmt.Sprintf("as root, put `%s ALL=(ALL) NOPASSWD: ALL` into /etc/sudoers.d/vpsctl, or set `user: root` for %s", s.h.User, s.h.Name), "%w", e)
+		return s.explainSudo(e, text)
 	}
 	return s.fail("answer", Refused, "", "%w", e)
 }

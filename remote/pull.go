@@ -98,7 +98,7 @@ func (p *puller) got() Pulled {
 // ask has the host list and hash what there is.
 func (p *puller) ask(ctx context.Context, src string) error {
 	marker := newMarker()
-	pr, err := p.c.run(ctx, command(p.h.Become, listScript, marker, src), nil)
+	pr, err := p.c.run(ctx, p.order(listScript, marker, src), nil)
 	if err != nil {
 		return err
 	}
@@ -270,7 +270,7 @@ func (p *puller) lost(err error) error {
 
 func (p *puller) throughShell(ctx context.Context, name string, at int64, w io.Writer) error {
 	marker := newMarker()
-	pr, err := p.c.run(ctx, command(p.h.Become, readScript, marker, name, strconv.FormatInt(at+1, 10)), nil)
+	pr, err := p.c.run(ctx, p.order(readScript, marker, name, strconv.FormatInt(at+1, 10)), nil)
 	if err != nil {
 		return err
 	}

@@ -135,7 +135,7 @@ func (p *pusher) problemHere(err error) error {
 // look asks what is there, and makes the folder the copy goes into.
 func (p *pusher) look(ctx context.Context, id string) (same map[int]bool, err error) {
 	marker := newMarker()
-	pr, err := p.c.run(ctx, command(p.h.Become, lookScript, marker, p.dst, p.kind(), id), nil)
+	pr, err := p.c.run(ctx, p.order(lookScript, marker, p.dst, p.kind(), id), nil)
 	if err != nil {
 		return nil, err
 	}
@@ -211,25 +211,33 @@ func (p *pusher) cannot(said string) *Error {
 // send moves the pack and has it put in its place.
 func (p *pusher) send(ctx context.Context) error {
 	p.d.status(p.h.Name, Status{State: Uploading})
+	if p.asks() { // whoever reads the answer reads the pack
+		return p.through(ctx)
+	}
 	folder, err := p.upload(ctx)
 	switch {
 	case err == nil && p.h.Become:
 		w := p.words("take")
-		line := command(false, feedScript, append([]string{folder, "sudo", "-n", "--", "/bin/sh", "-c", settleScript, "vpsctl"}, w...)...)
+		line := asUser(feedScript, append([]string{folder, "sudo", "-n", "--", "/bin/sh", "-c", settleScript, "vpsctl"}, w...)...)
 		return p.settle(ctx, line, w[0], nil)
 	case err == nil:
 		w := p.words("here")
-		return p.settle(ctx, command(false, settleScript, w...), w[0], nil)
+		return p.settle(ctx, asUser(settleScript, w...), w[0], nil)
 	case !errors.Is(err, errNoSFTP):
 		return err
 	}
 	p.d.verbose(p.h.Name, fmt.Sprintf("%v; sending it through the shell instead", err))
+	return p.through(ctx)
+}
+
+// through sends the pack on the standard input of what puts it in its place.
+func (p *pusher) through(ctx context.Context) error {
 	p.got.Via = "shell"
 	p.resume(p.have)
 	w := p.words("add")
 	in := p.reader(ctx, p.got.Resumed)
 	defer in.Close()
-	return p.settle(ctx, command(p.h.Become, settleScript, w...), w[0], in)
+	return p.settle(ctx, p.order(settleScript, w...), w[0], in)
 }
 
 // resume notes how much of the pack need not be sent.
@@ -250,8 +258,8 @@ func (p *pusher) words(how string) []string {
 	return []string{newMarker(), p.dst, p.kind(), p.pack.id, p.pack.sum, strconv.FormatInt(p.pack.size, 10), mode, how}
 }
 
-func (p *pusher) settle(ctx context.Context, line, marker string, in io.Reader) error {
-	pr, err := p.c.run(ctx, line, nil)
+func (p *pusher) settle(ctx context.Context, o order, marker string, in io.Reader) error {
+	pr, err := p.c.run(ctx, o, nil)
 	if err != nil {
 		return err
 	}

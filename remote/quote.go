@@ -34,12 +34,12 @@ func quote(s string) string {
 }
 
 // command is the line that makes any login shell run script by /bin/sh, through
-// sudo when become is set. Neither script nor args may have newlines.
-func command(become bool, script string, args ...string) string {
+// the words in front of it. None of all may have newlines.
+func command(through []string, script string, args ...string) string {
 	var b strings.Builder
 	b.WriteString("exec ")
-	if become {
-		b.WriteString("sudo -n -- ")
+	for _, w := range through {
+		b.WriteString(quote(w) + " ")
 	}
 	b.WriteString("/bin/sh -c " + quote(script) + " vpsctl")
 	for _, a := range args {

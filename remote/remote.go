@@ -10,10 +10,12 @@ import (
 	"os/user"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/vpsctl/vpsctl/inventory"
 	"github.com/vpsctl/vpsctl/payload"
+	"github.com/vpsctl/vpsctl/payload/wire"
 )
 
 // Options of a Dialer. The zero value checks ~/.ssh/known_hosts, accepts no
@@ -27,6 +29,9 @@ type Options struct {
 	Agent          string        // its socket; "": $SSH_AUTH_SOCK, "none": no agent
 	// Prompt asks a person; nil when none is there.
 	Prompt func(ctx context.Context, question string) ([]byte, error)
+	// SudoPassword gives what a host's sudo asks its user for; an empty one, or
+	// nil: sudo is not to ask.
+	SudoPassword func(ctx context.Context, h inventory.Host) (inventory.Secret, error)
 	// Verbose gets what the host's shell and sshd print beside the answers, as
 	// it came, and what is tried again and why.
 	Verbose func(host, text string)
@@ -219,6 +224,10 @@ type Session struct {
 	h    inventory.Host
 	turn chan struct{} // held while connecting and while c changes
 	c    *conn
+
+	password inventory.Secret // for sudo
+	mask     *wire.Masker     // of the password
+	wrong    atomic.Bool      // the host has refused the password
 }
 
 // Close ends the connection. What runs on the host goes on.
@@ -238,6 +247,9 @@ func (s *Session) connect(ctx context.Context, tries int) (*conn, error) {
 		defer func() { <-s.turn }()
 	case <-ctx.Done():
 		return nil, s.ended(ctx, "connect")
+	}
+	if err := s.learn(ctx); err != nil {
+		return nil, err
 	}
 	if s.c != nil && s.c.alive() {
 		return s.c, nil

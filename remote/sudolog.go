@@ -6,8 +6,13 @@ import (
 	"strings"
 )
 
-// sudoListScript asks sudo what holds for the user who asks.
-var sudoListScript = oneLine(`echo "$1"; LC_ALL=C sudo -n -l 2>/dev/null;`)
+// sudoListScript asks sudo what holds for the user who asks. Arguments: marker,
+// then how sudo is called.
+var sudoListScript = oneLine(`
+m=$1; shift; LC_ALL=C; export LC_ALL;
+l=$("$@" -l) || [ "$2" = -n ] || exit;
+echo "$m"; printf "%s\n" "$l";
+`)
 
 // secretsStayOut refuses to pipe secrets through a sudo that writes down what
 // is piped through it: its log would keep them, readable for every root.
@@ -16,7 +21,8 @@ func (s *Session) secretsStayOut(ctx context.Context, c *conn, secrets map[strin
 		return nil
 	}
 	marker := newMarker()
-	p, err := c.run(ctx, command(false, sudoListScript, marker), nil)
+	words, t := s.sudo()
+	p, err := c.run(ctx, order{asUser(sudoListScript, append([]string{marker}, words...)...).text, t}, nil)
 	if err != nil {
 		return err
 	}

@@ -49,7 +49,7 @@ func (s *Session) Ping(ctx context.Context) (Pong, error) {
 	}
 	begin := time.Now()
 	marker := newMarker()
-	p, err := c.run(ctx, command(s.h.Become, pingScript, marker, "ping"), nil)
+	p, err := c.run(ctx, s.order(pingScript, marker, "ping"), nil)
 	if err != nil {
 		return Pong{}, s.problem(ctx, "ping", err)
 	}
@@ -70,7 +70,7 @@ func (s *Session) Ping(ctx context.Context) (Pong, error) {
 func (s *Session) greet(ctx context.Context, p *process, marker string) error {
 	noise, err := p.answer(ctx, marker)
 	if noise = strings.TrimSpace(noise); noise != "" {
-		s.d.verbose(s.h.Name, noise)
+		s.d.verbose(s.h.Name, s.mask.String(noise))
 	}
 	var none *noAnswer
 	if errors.As(err, &none) {

@@ -38,6 +38,7 @@ type hostDoc struct {
 	User           string            `json:"user"`
 	Groups         []string          `json:"groups"`
 	Become         bool              `json:"become"`
+	BecomePassword map[string]any    `json:"become_password,omitempty"` // where it is kept
 	Jump           string            `json:"jump,omitempty"`
 	IdentityFiles  []string          `json:"identity_file,omitempty"`
 	IdentitiesOnly bool              `json:"identities_only,omitempty"`
@@ -55,6 +56,9 @@ type phasesDoc struct {
 func newHostDoc(h inventory.Host) hostDoc {
 	d := hostDoc{Name: h.Name, Address: h.Address, Port: h.Port, User: h.User, Groups: nonNil(h.Groups), Become: h.Become, Vars: map[string]any{},
 		IdentityFiles: h.IdentityFiles, IdentitiesOnly: h.IdentitiesOnly, HostKeys: h.HostKeys}
+	if h.BecomePassword != nil {
+		d.BecomePassword = refDoc(h.BecomePassword)
+	}
 	if h.Jump != nil {
 		d.Jump = jumpName(h)
 	}
@@ -142,7 +146,10 @@ func inventoryShow(k *call) error {
 // settingRows are the values of a host: name, value, where it came from. What
 // nobody set and has no default is not among them.
 func settingRows(h inventory.Host) [][3]string {
-	only, jump := "", ""
+	only, jump, password := "", "", ""
+	if h.BecomePassword != nil {
+		password = h.BecomePassword.String()
+	}
 	if h.IdentitiesOnly {
 		only = "true"
 	}
@@ -150,7 +157,7 @@ func settingRows(h inventory.Host) [][3]string {
 		jump = jumpName(h)
 	}
 	rows := [][3]string{
-		{"address", h.Address}, {"port", fmt.Sprint(h.Port)}, {"user", h.User}, {"become", fmt.Sprint(h.Become)}, {"jump", jump},
+		{"address", h.Address}, {"port", fmt.Sprint(h.Port)}, {"user", h.User}, {"become", fmt.Sprint(h.Become)}, {"become_password", password}, {"jump", jump},
 		{"identity_file", strings.Join(h.IdentityFiles, ", ")}, {"identities_only", only}, {"host_key", strings.Join(h.HostKeys, ", ")},
 		{"phases", phasesText(h.Phases)}, {"groups", strings.Join(h.Groups, ", ")},
 	}

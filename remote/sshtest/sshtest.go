@@ -26,16 +26,21 @@ import (
 
 // Options of a Server. The zero value lets nobody in.
 type Options struct {
-	User      string          // who may log in; "": anybody
-	Keys      []ssh.PublicKey // with which keys
-	HostKeys  []ssh.Signer    // nil: one new ed25519 key
-	Shell     string          // the login shell; "": /bin/sh
-	Noise     string          // printed on both streams before each command, as rc files do
-	Forced    string          // run instead of any command, as command= of authorized_keys does
-	Sudo      bool            // `sudo -n` works (and changes nothing); else it asks for a password
-	NoSFTP    bool            // no sftp subsystem
-	NoForward bool            // no way to other hosts, as with AllowTcpForwarding no
-	Env       []string        // added to the environment of commands
+	User     string          // who may log in; "": anybody
+	Keys     []ssh.PublicKey // with which keys
+	HostKeys []ssh.Signer    // nil: one new ed25519 key
+	Shell    string          // the login shell; "": /bin/sh
+	Noise    string          // printed on both streams before each command, as rc files do
+	Forced   string          // run instead of any command, as command= of authorized_keys does
+	Sudo     bool            // `sudo -n` works (and changes nothing); else it asks for a password
+	// SudoPassword makes sudo work for who gives it, asked on stderr and read from
+	// stdin, three times at most; with SudoLogs it keeps what commands read, in
+	// $HOME/logged. Each question is a byte in $HOME/asked.
+	SudoPassword string
+	SudoLogs     bool
+	NoSFTP       bool     // no sftp subsystem
+	NoForward    bool     // no way to other hosts, as with AllowTcpForwarding no
+	Env          []string // added to the environment of commands
 }
 
 // Counts are what a server has seen.
@@ -133,9 +138,42 @@ func (s *Server) makeHome() (err error) {
 	if s.opt.Sudo {
 		sudo = "#!/bin/sh\n[ \"$1 $2\" = '-n --' ] || exit 1\nshift 2\nexec \"$@\"\n"
 	}
+	if s.opt.SudoPassword != "" {
+		sudo = fmt.Sprintf(askingSudo, s.opt.SudoPassword, s.opt.SudoLogs)
+	}
 	return errors.Join(os.Chmod(s.base, 0o755), os.Mkdir(s.Home, 0o755), os.Mkdir(bin, 0o755), os.Chmod(bin, 0o755),
 		os.WriteFile(filepath.Join(bin, "sudo"), []byte(sudo), 0o755), os.Chmod(filepath.Join(bin, "sudo"), 0o755), giveAway(s.Home))
 }
+
+// askingSudo does what sudo does, as far as it is asked here. A file
+// $HOME/remembered stands for its time stamp.
+const askingSudo = `#!/bin/sh
+password='%s' logs=%t
+[ -e "$HOME/remembered" ] && ok=1
+case $1 in
+-n) shift; [ "$ok" ] || { echo 'sudo: a password is required' >&2; exit 1; } ;;
+-S)
+	prompt=$3 n=0; shift 3
+	echo 'We trust you have received the usual lecture.' >&2
+	while [ -z "$ok" ]; do
+		printf %%s "$prompt" >&2; printf . >>"$HOME/asked"
+		IFS= read -r word || { echo 'sudo: no password was provided' >&2; exit 1; }
+		[ "$word" = "$password" ] && ok=1 && break
+		echo 'Sorry, try again.' >&2
+		n=$((n+1)); [ $n -lt 3 ] || { echo 'sudo: 3 incorrect password attempts' >&2; exit 1; }
+	done ;;
+*) exit 1 ;;
+esac
+if [ "$1" = -l ]; then
+	printf 'Matching Defaults entries for dev on host:\n    env_reset'
+	[ $logs = true ] && printf ', log_input'
+	printf '\n\nUser dev may run the following commands on host:\n    (ALL) ALL\n'
+	exit
+fi
+shift
+[ $logs = true ] || exec "$@"
+tee -a "$HOME/logged" | "$@"
+`
 
 // Close ends the server, its connections and its processes, and removes its
 // folder.
