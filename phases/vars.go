@@ -7,6 +7,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/vpsctl/vpsctl/payload/wire"
 )
 
 // Var is a variable: what an inventory may set under `vars`.
@@ -41,11 +43,19 @@ func Vars() []Var {
 			Doc: "seconds without progress after which one attempt of a download is given up"},
 		{Name: "apt_clean", Type: "bool", Default: false,
 			Doc: "remove downloaded packages from the host once they are installed"},
-		{Name: "alert_memory_mb", Type: "int", Default: 500, check: limit(math.MaxInt32),
+		{Name: "desktop", Type: "string", Default: "lean", OneOf: []string{"lean", "full"},
+			Doc: "lean: XFCE with what a good remote desktop needs; full: Debian's own choice, with an office suite and a browser, 3 GB"},
+		{Name: "swap", Type: "string", Default: "auto", OneOf: []string{"auto", "off"},
+			Doc: "auto: a swap file of 2 GiB where memory is 2 GB or less and there is no swap"},
+		{Name: "rdp_from", Type: "string", Default: "tunnel", check: checkRDPFrom,
+			Doc: "who may reach port 3389: tunnel (nobody but through SSH, see vpsctl rdp), any, or addresses and networks with blanks between them"},
+		{Name: "firewall_allow", Type: "string", Default: "", check: checkPorts,
+			Doc: "ports that the firewall leaves open besides SSH, such as \"80/tcp 443/tcp 60000:61000/udp\""},
+		{Name: "alert_memory_mb", Type: "int", Default: wire.AlertMemoryMB, check: limit(math.MaxInt32),
 			Doc: "warn below this much available memory, in MiB; -1: never"},
-		{Name: "alert_disk_mb", Type: "int", Default: 5120, check: limit(math.MaxInt32),
+		{Name: "alert_disk_mb", Type: "int", Default: wire.AlertDiskMB, check: limit(math.MaxInt32),
 			Doc: "warn below this much space available on /, in MiB; -1: never"},
-		{Name: "alert_cpu_pct", Type: "int", Default: 95, check: limit(100),
+		{Name: "alert_cpu_pct", Type: "int", Default: wire.AlertCPUPct, check: limit(100),
 			Doc: "warn above this share of all CPUs in use, in percent; -1: never"},
 	}
 }
