@@ -80,8 +80,8 @@ demo: lab-deps build ## two lab VPSs, provisioned for real
 bench: build ## figures for docs/benchmarks.md (long)
 	@bash e2e/bench.sh
 
-bench-peers:
-	@echo "the comparison with other tools is not in this release"; exit 2
+bench-peers: build ## other tools beside vpsctl, on one lab host (long)
+	@PEERS=1 bash e2e/bench.sh
 
 clean: ## what was built here
 	rm -rf bin payload/bin/collector-* payload/bin/*.gz

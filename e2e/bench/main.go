@@ -35,9 +35,17 @@ func main() {
 	rounds := flag.Int("rounds", 9, "interleaved rounds")
 	window := flag.Duration("cost", time.Minute, "how `LONG` to look at what the collector costs")
 	page := flag.String("page", "", "put the table into this `FILE`, between its marks")
+	peers := flag.Bool("peers", false, "measure other tools beside vpsctl, on one host")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	if *peers {
+		if err := benchPeers(ctx, *vpsctl, *rounds, *page); err != nil {
+			fmt.Fprintln(os.Stderr, "bench:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	if err := bench(ctx, *vpsctl, *n, *rounds, *window, *page); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
@@ -79,7 +87,7 @@ func bench(ctx context.Context, vpsctl string, n, rounds int, window time.Durati
 	if page == "" {
 		return nil
 	}
-	return putTable(page, table)
+	return putTable(page, table, "measured")
 }
 
 // bencher has the hosts, the two programs, and what was measured so far.

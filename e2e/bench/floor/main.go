@@ -1,7 +1,7 @@
 // Command floor is the least a program can do over SSH: it dials all hosts at once, checks their keys, runs one shell
 // line on each, and closes. The benchmark holds vpsctl against it.
 //
-//	floor -key FILE -known FILE LINE ADDRESS…
+//	floor -key FILE -known FILE LINE ADDRESS[:PORT]…
 package main
 
 import (
@@ -22,7 +22,7 @@ func main() {
 	user := flag.String("user", "root", "log in as `NAME`")
 	flag.Parse()
 	if flag.NArg() < 2 {
-		fmt.Fprintln(os.Stderr, "usage: floor -key FILE -known FILE LINE ADDRESS…")
+		fmt.Fprintln(os.Stderr, "usage: floor -key FILE -known FILE LINE ADDRESS[:PORT]…")
 		os.Exit(2)
 	}
 	if err := run(*key, *known, *user, flag.Arg(0), flag.Args()[1:]); err != nil {
@@ -58,7 +58,10 @@ func run(key, known, user, line string, hosts []string) error {
 }
 
 func once(host, line string, config *ssh.ClientConfig) error {
-	client, err := ssh.Dial("tcp", net.JoinHostPort(host, "22"), config)
+	if _, _, err := net.SplitHostPort(host); err != nil {
+		host = net.JoinHostPort(host, "22")
+	}
+	client, err := ssh.Dial("tcp", host, config)
 	if err != nil {
 		return fmt.Errorf("%s: %w", host, err)
 	}
