@@ -30,10 +30,11 @@ func (r *HostRecord) apply(e *wire.Event) (ended []int) {
 	if e.IsOutput() {
 		if e.Output != nil {
 			r.Output += int64(len(e.Output.Text) + len(e.Output.Bytes))
+			r.installed(e)
 		}
 		return nil // nothing more: output and status may overtake each other
 	}
-	r.overdue(at)
+	r.Overdue(at)
 	switch e.Kind {
 	case wire.KindRefused:
 		r.refused(e)
@@ -148,6 +149,7 @@ func (r *HostRecord) phase(e *wire.Event, at time.Duration) []int {
 	p.Cost, p.Reason = &cost, cleanLine(end.Reason)
 	p.OK, p.Changed, p.Failed, p.Skipped = max(0, end.OK), max(0, end.Changed), max(0, end.Failed), max(0, end.Skipped)
 	p.close(end.Status, at)
+	r.overdueBy(p)
 	p.settle(wire.Failed, at)
 	return []int{i}
 }
@@ -226,6 +228,7 @@ func (r *HostRecord) end(e *wire.Event, at time.Duration) (ended []int) {
 		case p.Begun:
 			p.Reason = end.Reason
 			p.close(cut, at)
+			r.overdueBy(p)
 			ended = append(ended, i)
 		default:
 			p.Status = wire.NotReached

@@ -17,15 +17,16 @@ import (
 
 // Limits of alerts. The comparison is strict: a value on the limit is fine.
 const (
-	AlertMemoryMB = 500  // MiB available
-	AlertDiskMB   = 5120 // MiB available on /
-	AlertCPUPct   = 95
+	AlertMemoryMB = wire.AlertMemoryMB
+	AlertDiskMB   = wire.AlertDiskMB
+	AlertCPUPct   = wire.AlertCPUPct
 	alertClean    = 3 // clean samples before the same alert is raised again
 
 	// RegressionPct is the degradation that is still acceptable.
 	RegressionPct = 20
 
 	warnPct        = 150 // of a phase's target
+	errorPct       = 200
 	suspectFastPct = -80 // a phase that says it changed things this much under its target
 )
 
@@ -271,6 +272,14 @@ func cpuAlert(pct, limit float64) string {
 // overTarget tells whether a phase has taken so long that it is warned about.
 func overTarget(actual, target time.Duration) bool {
 	return target > 0 && 100*float64(actual)/float64(target) >= warnPct
+}
+
+// warnAfter is when it is warned.
+func warnAfter(target time.Duration) time.Duration { return target * warnPct / 100 }
+
+// farOverTarget tells whether that is more than a warning.
+func farOverTarget(actual, target time.Duration) bool {
+	return target > 0 && 100*float64(actual)/float64(target) >= errorPct
 }
 
 func phaseAlert(id string, actual, target time.Duration) string {

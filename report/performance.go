@@ -8,19 +8,19 @@ import (
 
 // PerformanceReport is performance-report.json.
 type PerformanceReport struct {
-	Schema        int            `json:"schema"`
-	Timestamp     string         `json:"timestamp"` // of the run's end, the host's clock
-	RunID         string         `json:"run_id"`
-	Host          string         `json:"host"`
-	Status        string         `json:"status"` // a status word, or running
-	Hardware      PerfHardware   `json:"hardware"`
-	Summary       PerfSummary    `json:"summary"`
-	Phases        []PerfPhase    `json:"phases"`
-	ResourceUsage *PerfResources `json:"resource_usage"` // null without samples
-	Alerts        PerfAlerts     `json:"alerts"`
-	Waits         []PerfWait     `json:"waits"`
-	Regression    *struct{}      `json:"regression"` // null: a run alone compares with nothing
-	DataFiles     PerfFiles      `json:"data_files"`
+	Schema        int             `json:"schema"`
+	Timestamp     string          `json:"timestamp"` // of the run's end, the host's clock
+	RunID         string          `json:"run_id"`
+	Host          string          `json:"host"`
+	Status        string          `json:"status"` // a status word, or running
+	Hardware      PerfHardware    `json:"hardware"`
+	Summary       PerfSummary     `json:"summary"`
+	Phases        []PerfPhase     `json:"phases"`
+	ResourceUsage *PerfResources  `json:"resource_usage"` // null without samples
+	Alerts        PerfAlerts      `json:"alerts"`
+	Waits         []PerfWait      `json:"waits"`
+	Regression    *PerfRegression `json:"regression"` // null: there is no earlier run that did the same
+	DataFiles     PerfFiles       `json:"data_files"`
 }
 
 // PerfHardware is the host, as far as grading depends on it.
@@ -81,6 +81,7 @@ type PerfCost struct {
 	CPUSec       float64 `json:"cpu_sec"`
 	CPUMethod    string  `json:"cpu_method"`
 	PeakMemoryMB float64 `json:"peak_memory_mb"`
+	AvgMemoryMB  float64 `json:"avg_memory_mb,omitempty"` // mean of the samples in the phase; absent without any
 	MemoryMethod string  `json:"memory_method"`
 	DiskReadMB   float64 `json:"disk_read_mb"`
 	DiskWriteMB  float64 `json:"disk_write_mb"`
@@ -131,6 +132,7 @@ type PerfAlerts struct {
 // PerfAlert is one alert; Samples were over the limit while it stood.
 type PerfAlert struct {
 	Type    string  `json:"type"`
+	Level   string  `json:"level"` // warn, error
 	At      string  `json:"at"`
 	Phase   string  `json:"phase,omitempty"`
 	Value   float64 `json:"value"`
@@ -191,7 +193,7 @@ func (r *HostRecord) perfPhase(p *PhaseRecord) PerfPhase {
 		out.SuspectFast = v < suspectFastPct && p.Changed > 0 && p.complete()
 	}
 	if c := p.Cost; c != nil {
-		out.Cost = &PerfCost{round3(c.CPUSec), c.CPUMethod, round3(c.PeakMemoryMB), c.MemoryMethod, round3(c.DiskReadMB), round3(c.DiskWriteMB),
+		out.Cost = &PerfCost{round3(c.CPUSec), c.CPUMethod, round3(c.PeakMemoryMB), round3(c.AvgMemoryMB), c.MemoryMethod, round3(c.DiskReadMB), round3(c.DiskWriteMB),
 			c.DiskMethod, round3(c.NetRxMB), round3(c.NetTxMB), c.NetShared, round3(c.WaitSec)}
 	}
 	for i := range p.Steps {
@@ -223,7 +225,7 @@ func (r *HostRecord) perfAlerts() PerfAlerts {
 	a := PerfAlerts{Count: len(r.Alerts), ByType: map[string]int{}, Items: []PerfAlert{}}
 	for _, x := range r.Alerts {
 		a.ByType[x.Type]++
-		a.Items = append(a.Items, PerfAlert{Type: x.Type, At: r.stamp(x.At), Phase: x.Phase, Value: round3(x.Value),
+		a.Items = append(a.Items, PerfAlert{Type: x.Type, Level: x.Level, At: r.stamp(x.At), Phase: x.Phase, Value: round3(x.Value),
 			Limit: round3(x.Limit), Samples: x.Samples, Message: x.Message})
 	}
 	return a

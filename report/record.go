@@ -15,27 +15,29 @@ import (
 // text in it is clean (see Clean). Host and RunID are the laptop's knowledge,
 // not the host's claim. Durations from Begin, End and At are since Start.Wall.
 type HostRecord struct {
-	Host    string
-	RunID   string
-	Limits  Limits
-	Start   *wire.Start   // nil until it has been seen
-	Refused *wire.Refused // no run was begun
-	Phases  []PhaseRecord // in the plan's order
-	Samples Samples
-	Alerts  []Alert
-	Waits   []Wait
-	Guards  []Guard
-	Notes   []Note
-	Undo    []Undo
-	Created []string      // things that were not there before: "user devuser"
-	Cancel  *Note         // cancel was asked for
-	End     *wire.End     // nil while the run goes on, or when it was never seen to end
-	EndAt   time.Duration // of End
-	LastAt  time.Duration // of the latest event of any kind
-	Output  int64         // bytes of output
-	Events  int64         // all that were folded
-	Strange int64         // of unknown kind, or about what the plan does not have
-	Dropped int64         // notes, waits, alerts over the bound of their list
+	Host      string
+	RunID     string
+	Limits    Limits
+	Start     *wire.Start   // nil until it has been seen
+	Refused   *wire.Refused // no run was begun
+	Phases    []PhaseRecord // in the plan's order
+	Samples   Samples
+	Curves    Curves
+	Alerts    []Alert
+	Waits     []Wait
+	Guards    []Guard
+	Notes     []Note
+	Undo      []Undo
+	Installed []Package     // packages set up, with their versions
+	Created   []string      // things that were not there before: "user devuser"
+	Cancel    *Note         // cancel was asked for
+	End       *wire.End     // nil while the run goes on, or when it was never seen to end
+	EndAt     time.Duration // of End
+	LastAt    time.Duration // of the latest event of any kind
+	Output    int64         // bytes of output
+	Events    int64         // all that were folded
+	Strange   int64         // of unknown kind, or about what the plan does not have
+	Dropped   int64         // notes, waits, alerts over the bound of their list
 
 	phases map[string]int
 	steps  map[string][2]int
@@ -67,7 +69,7 @@ type PhaseRecord struct {
 	Cost    *wire.Figures // nil until the phase has ended
 	Steps   []StepRecord
 
-	warned bool
+	warned int // 1 + the index of its alert
 }
 
 // Duration of a phase that ran to its end, else 0.

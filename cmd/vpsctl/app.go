@@ -100,6 +100,7 @@ var (
 		&cli.DurationFlag{Name: "timeout", EnvVars: env("timeout"), Usage: "for the command, per host (`DUR`; 0: none)"},
 		&cli.DurationFlag{Name: "connect-timeout", EnvVars: env("connect-timeout"), Value: 10 * time.Second, Usage: "from dial to logged in (`DUR`)"},
 		&cli.StringFlag{Name: "known-hosts", EnvVars: env("known-hosts"), Usage: "this `FILE` instead of all other known_hosts"},
+		&cli.BoolFlag{Name: "ask-become-password", Aliases: []string{"K"}, EnvVars: env("ask-become-password"), Usage: "type what the hosts' sudo asks for; wins over the inventory"},
 		&cli.BoolFlag{Name: "accept-new-host-keys", EnvVars: env("accept-new-host-keys"), Usage: "accept and keep keys of hosts never seen before"},
 	}
 	hostFlags  = flags(talkFlags, stateFlags, dialFlags)
@@ -115,7 +116,7 @@ var (
 		&cli.BoolFlag{Name: "sequential", EnvVars: env("sequential"), Usage: "one phase after another"},
 		&cli.DurationFlag{Name: "sample-interval", EnvVars: env("sample-interval"), Value: 10 * time.Second, Usage: "`DUR` between resource samples (0: none)"},
 	})
-	provisionFlags = flags(eventFlags, []cli.Flag{yesFlag,
+	provisionFlags = flags(eventFlags, notifyFlags, []cli.Flag{yesFlag,
 		&cli.BoolFlag{Name: "detach", EnvVars: env("detach"), Usage: "start the run on the hosts and leave (see runs attach)"},
 		&cli.IntFlag{Name: "max-fail", EnvVars: env("max-fail"), Usage: "start no further host once `N` hosts have failed (0: no limit)"},
 		&cli.StringFlag{Name: "serial", EnvVars: env("serial"), Usage: "`N` or P% of the hosts at a time"},

@@ -23,8 +23,9 @@ import (
 // call is one use of a command: its flags, its voice, its context.
 type call struct {
 	*cli.Context
-	ui  *ui
-	ctx context.Context
+	ui   *ui
+	ctx  context.Context
+	sudo *sudoWords // set with the dialer
 }
 
 func newCall(c *cli.Context) (*call, error) {
@@ -34,7 +35,7 @@ func newCall(c *cli.Context) (*call, error) {
 	if o := c.String("output"); o != "" && o != "text" && o != "json" {
 		return nil, usageError{fmt.Sprintf("--output %s: the formats are text and json", o), "use -o json"}
 	}
-	return k, nil
+	return k, checkNotify(c.String("notify"))
 }
 
 // said explains err and keeps only its code, so that it is not said twice.
@@ -167,6 +168,8 @@ func (k *call) dialer(status func(host string, s remote.Status)) *remote.Dialer 
 	if f := k.String("known-hosts"); f != "" {
 		o.KnownHosts, o.AppendTo = []string{f}, f
 	}
+	k.sudo = k.sudoWords()
+	o.SudoPassword = k.sudo.of
 	if k.ui.verbose {
 		o.Verbose = func(host, text string) {
 			k.ui.say("[INFO]", "%s: %s", host, report.Clean(strings.TrimPrefix(text, host+": ")))

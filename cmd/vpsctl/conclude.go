@@ -38,6 +38,8 @@ func (d *drive) conclude(signal error) error {
 	}
 	err = errors.Join(err, d.dir.Update(func(r *report.Run) { note(r, rep, code) }))
 	rep = d.dir.Load()
+	d.notify.tell(notice{Kind: "end", RunID: d.dir.ID(), Status: string(rep.Verdict.Status), ExitCode: &code, Text: rep.Verdict.Text})
+	d.notify.close(d.ui)
 	if err := errors.Join(err, d.result(rep), d.passwords()); err != nil {
 		return err
 	}

@@ -27,6 +27,8 @@ type drive struct {
 	plans   map[string]*wire.Plan
 	attach  bool // follow what goes on instead of starting it
 	screen  *screen
+	notify  *notifier
+	lines   lines
 	dialer  *remote.Dialer
 	events  sync.Mutex // of --events: one line at a time
 
@@ -41,8 +43,11 @@ func (k *call) drive(dir *report.RunDir, inv *inventory.Inventory, hosts []inven
 	for i := range plans {
 		d.plans[plans[i].Host] = &plans[i]
 	}
-	d.screen = newScreen(k.ui, plans)
-	d.dialer = k.dialer(func(host string, s remote.Status) { d.screen.status(host, statusText(s)) })
+	d.screen, d.notify = newScreen(k.ui, plans), k.notifier()
+	d.dialer = k.dialer(func(host string, s remote.Status) {
+		d.lines.status(host, s.State)
+		d.screen.status(host, statusText(s))
+	})
 	return d
 }
 
@@ -161,6 +166,11 @@ func (d *drive) follow(ctx context.Context, h inventory.Host, s *remote.Session,
 	}
 	k := keeper{d: d, host: h.Name, w: w, mask: d.masker(ctx, h, plan)}
 	s.Report = k.report
+	wctx, quit := context.WithCancel(ctx)
+	var watching sync.WaitGroup
+	watching.Go(func() { k.watch(wctx) })
+	defer watching.Wait()
+	defer quit()
 	if d.attach {
 		err = s.Follow(ctx, d.dir.ID(), w.Cursor(), k.take)
 	} else {
@@ -170,14 +180,71 @@ func (d *drive) follow(ctx context.Context, h inventory.Host, s *remote.Session,
 	return errors.Join(err, k.full)
 }
 
+// lines knows since when each host's line has been good.
+type lines struct {
+	mu    sync.Mutex
+	since map[string]time.Time
+}
+
+func (l *lines) status(host string, s remote.State) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.since == nil {
+		l.since = map[string]time.Time{}
+	}
+	if s != remote.Running {
+		delete(l.since, host)
+	} else if l.since[host].IsZero() {
+		l.since[host] = time.Now()
+	}
+}
+
+// good tells whether silence of a host means that it has nothing to say.
+func (l *lines) good(host string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	since := l.since[host]
+	return !since.IsZero() && time.Since(since) > 3*time.Second
+}
+
 // keeper takes a host's events: into the record, then to the screen.
 type keeper struct {
 	d      *drive
 	host   string
 	w      *report.HostWriter
 	mask   *wire.Masker
+	mu     sync.Mutex // of the record: watch looks at it too
+	heard  time.Time  // the last event
 	alerts int
 	full   error // the disk here is full: the host goes on and is followed, its events are not kept
+}
+
+// alerted says the alerts that are new.
+func (k *keeper) alerted() {
+	for alerts := k.w.Record().Alerts; k.alerts < len(alerts); k.alerts++ {
+		k.d.screen.line("[WARN]", "%s%s", k.d.screen.who(k.host), alerts[k.alerts].Message)
+		k.d.notify.tell(alertNotice(k.d.dir.ID(), k.host, alerts[k.alerts]))
+	}
+}
+
+// watch warns of a phase that takes long although its host says nothing, until
+// ctx ends.
+func (k *keeper) watch(ctx context.Context) {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			k.mu.Lock()
+			if rec := k.w.Record(); !k.heard.IsZero() && rec.End == nil && k.d.lines.good(k.host) {
+				rec.Overdue(rec.LastAt + time.Since(k.heard))
+				k.alerted()
+			}
+			k.mu.Unlock()
+		}
+	}
 }
 
 // report is what is left on the host, where the guide looks for it: the same
@@ -186,7 +253,7 @@ func (k *keeper) report() []byte {
 	if s := k.w.Record().Start; s != nil && s.Verb == "run" {
 		return nil
 	}
-	doc, err := report.Performance(k.w.Record()).JSON()
+	doc, err := k.w.Report().JSON()
 	if err != nil {
 		return nil
 	}
@@ -194,6 +261,8 @@ func (k *keeper) report() []byte {
 }
 
 func (k *keeper) take(raw []byte, e *wire.Event) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
 	if hidden := k.mask.String(string(raw)); hidden != string(raw) {
 		raw = []byte(hidden)
 		clean, err := wire.Decode(raw)
@@ -212,9 +281,8 @@ func (k *keeper) take(raw []byte, e *wire.Event) error {
 		}
 		k.full = err
 	}
-	for alerts := k.w.Record().Alerts; k.alerts < len(alerts); k.alerts++ {
-		k.d.screen.line("[WARN]", "%s%s", k.d.screen.who(k.host), alerts[k.alerts].Message)
-	}
+	k.alerted()
+	k.heard = time.Now()
 	k.d.tell(k.host, raw, e)
 	if k.d.Bool("detach") && e.Kind == wire.KindStart {
 		return errLeft

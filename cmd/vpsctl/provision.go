@@ -64,13 +64,22 @@ func (k *call) newRun(runID, inventory string, hosts []inventory.Host) report.Ru
 	return run
 }
 
-// argv is the command line as the record keeps it: the values of -e may be
-// secrets, so only their names stay.
+// argv is the command line as the record keeps it: the values of -e and --notify
+// may be secrets, so only their names stay.
 func (k *call) argv() []string {
 	var out []string
 	for i, a := range os.Args {
-		if i > 0 && (os.Args[i-1] == "-e" || os.Args[i-1] == "--extra-var") {
-			a, _, _ = strings.Cut(a, "=")
+		name, value, _ := strings.Cut(a, "=")
+		switch {
+		case i > 0 && (os.Args[i-1] == "-e" || os.Args[i-1] == "--extra-var"):
+			a = name
+		case i > 0 && os.Args[i-1] == "--notify": // the way to a receiver is often all that keeps others out
+			a = "***"
+		case name == "--notify" && value != "":
+			a = name + "=***"
+		case (name == "-e" || name == "--extra-var") && value != "":
+			key, _, _ := strings.Cut(value, "=")
+			a = name + "=" + key
 		}
 		out = append(out, a)
 	}
@@ -165,6 +174,9 @@ func (d *drive) masker(ctx context.Context, h inventory.Host, plan *wire.Plan) *
 	}
 	if cred, err := d.credentials().read(h.Name); err == nil {
 		secrets[passwordSecret] = cred.Password
+	}
+	if word, err := d.sudo.of(ctx, h); err == nil && word.Reveal() != "" {
+		secrets["become_password"] = word.Reveal()
 	}
 	m, err := wire.NewMasker(secrets)
 	if err != nil {
