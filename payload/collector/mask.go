@@ -26,6 +26,9 @@ func maskEvent(m *wire.Masker, e *wire.Event) {
 	}
 	if s := e.StepEnd; s != nil {
 		mask(&s.Reason, &s.Stderr, &s.Hint, &s.Created)
+		if f := s.Found; f != nil {
+			mask(&f.Was, &f.Want)
+		}
 	}
 	if p := e.PhaseEnd; p != nil {
 		mask(&p.Reason)

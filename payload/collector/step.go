@@ -125,9 +125,12 @@ func (p *phaseRun) attempt(ctx context.Context, s *wire.Step, env *steps.Env) (e
 		return p.guarded(ctx, s, env)
 	}
 	var res steps.Result
-	if s.Revert != nil {
+	switch {
+	case s.Revert != nil:
 		res = p.takeBack(ctx, s.Revert, env)
-	} else {
+	case s.Look != nil:
+		res = steps.Look(ctx, env, s.Look)
+	default:
 		res = steps.Do(ctx, env, s)
 	}
 	p.repair(env, s)
@@ -151,7 +154,7 @@ func (p *phaseRun) finishStep(ctx context.Context, res *steps.Result) {
 }
 
 func stepEnd(r steps.Result) *wire.StepEnd {
-	return &wire.StepEnd{Status: r.Status, Reason: r.Reason, RC: r.RC, Stderr: r.Stderr, Hint: r.Hint, Created: r.Created}
+	return &wire.StepEnd{Status: r.Status, Reason: r.Reason, RC: r.RC, Stderr: r.Stderr, Hint: r.Hint, Created: r.Created, Found: r.Found}
 }
 
 // repair brings dpkg's records in order after a transaction that --now killed,

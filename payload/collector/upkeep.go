@@ -71,7 +71,7 @@ func prune(p place, plan *wire.Plan) {
 		keep.Days = keepDays
 	}
 	now := bornAt(runDir(filepath.Join(p.runs(), current)))
-	list := slices.DeleteFunc(listRuns(p), func(d runDir) bool { return d.id() == current })
+	list := slices.DeleteFunc(listRuns(p), func(d runDir) bool { return d.id() == current || dropLook(d) })
 	slices.SortFunc(list, func(a, b runDir) int { return bornAt(b).Compare(bornAt(a)) })
 	for i, d := range list {
 		old := i >= keep.Runs || now.Sub(bornAt(d)) > time.Duration(keep.Days)*24*time.Hour
@@ -80,6 +80,12 @@ func prune(p place, plan *wire.Plan) {
 		}
 	}
 	pruneCollectors(p)
+}
+
+// dropLook removes what a dry run left. There is nothing to undo in it, and it
+// takes no other run's place.
+func dropLook(d runDir) bool {
+	return strings.HasPrefix(d.id(), wire.LookRun) && !runs(d) && os.RemoveAll(string(d)) == nil
 }
 
 func guardPending(d runDir) bool {

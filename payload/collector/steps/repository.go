@@ -33,9 +33,13 @@ type repository struct {
 	release func()
 }
 
-func doRepository(ctx context.Context, env *Env, want *wire.AptRepository) Result {
-	r := &repository{env: env, want: want, entry: source{types: []string{"deb"}, uris: want.URIs, suites: want.Suites,
+func newRepository(env *Env, want *wire.AptRepository) *repository {
+	return &repository{env: env, want: want, entry: source{types: []string{"deb"}, uris: want.URIs, suites: want.Suites,
 		components: want.Components, archs: want.Architectures, signedBy: want.Keyring}}
+}
+
+func doRepository(ctx context.Context, env *Env, want *wire.AptRepository) Result {
+	r := newRepository(env, want)
 	defer func() {
 		if r.release != nil {
 			r.release()

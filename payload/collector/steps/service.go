@@ -85,7 +85,7 @@ func (e *Env) noSystemd(err error) error {
 // freshUnit is the unit as its file is now.
 func (e *Env) freshUnit(ctx context.Context, name string) (unit, error) {
 	u, err := e.showUnit(ctx, name)
-	if err != nil || !u.stale && u.load != "not-found" || !e.Root {
+	if err != nil || !u.stale && u.load != "not-found" || !e.Root || e.looks {
 		return u, err
 	}
 	if _, err := e.systemctl(ctx, "daemon-reload"); err != nil {

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"os/exec"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -45,10 +46,22 @@ type Env struct {
 	// is killed, unless keep: a package transaction is waited for.
 	Run func(ctx context.Context, cmd *exec.Cmd, keep bool) error
 
+	// Turn waits until no other phase of the run changes packages; nil when there
+	// is none. The caller gives the turn back.
+	Turn func(ctx context.Context) (release func(), err error)
+	// Fetch begins to download what a package step wants, unless that is there or
+	// on its way; wait returns when that has ended, well or not. May be nil.
+	Fetch func(ctx context.Context, want *wire.Packages) (wait func())
+	// FetchTime is how long one attempt of a download may make no progress.
+	FetchTime time.Duration
+	// AptConfig is a file that APT_CONFIG names to scripts; "" = none.
+	AptConfig string
+
 	// SecretsDir makes a folder in memory with one file per name, readable by
 	// uid only; cleanup removes it. Called only for steps that list secrets.
 	SecretsDir func(names []string, uid, gid int) (dir string, cleanup func(), err error)
 
+	looks bool     // nothing is changed, not even what systemd has read
 	root  string   // where /etc, /var, /proc and /run are looked up; "" = /; tests
 	path  string   // PATH of processes; "" = searchPath; tests
 	clock clock    // zero = the real one; tests
@@ -63,7 +76,8 @@ type Result struct {
 	Stderr    string      // its last lines, at most 4 KiB
 	Hint      string
 	Created   string // "user NAME": made by this tool, and its password is still to be set or is set by Finish
-	Retryable bool   // the kind of failure that can pass: network, lock
+	Found     *wire.Found
+	Retryable bool // the kind of failure that can pass: network, lock
 	// Finish is what may only happen after the guard's confirmation, nil when
 	// there is nothing. The runner calls it once; without a guard at once.
 	Finish func(ctx context.Context) error
