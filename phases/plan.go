@@ -52,6 +52,7 @@ func (c *Catalog) Plan(q Request) (wire.Plan, []Warning, error) {
 	for _, p := range b.order(chosen) {
 		plan.Phases = append(plan.Phases, b.phase(p))
 	}
+	plan.Fetch = b.fetch(plan.Phases)
 	plan.Secrets = b.secrets()
 	if err := b.problems.err(); err != nil {
 		return wire.Plan{}, nil, err

@@ -46,6 +46,26 @@ func (r *runner) inMemory() (string, error) {
 	return "", fmt.Errorf("there is no folder in memory: %w", errors.Join(append(problems, errors.New("neither /run nor /dev/shm is one"))...))
 }
 
+// aptConfig is a file for scripts that call apt themselves: other programs may
+// have its lock, phases beside theirs among them. "" where there can be none.
+func (r *runner) aptConfig() string {
+	if !r.place.root {
+		return ""
+	}
+	base, err := r.inMemory()
+	if err != nil {
+		return ""
+	}
+	file := filepath.Join(base, "apt.conf")
+	if !fileExists(file) {
+		err = os.WriteFile(file, []byte("DPkg::Lock::Timeout \"600\";\n"), 0o644)
+	}
+	if err != nil {
+		return ""
+	}
+	return file
+}
+
 func isMemory(dir string) bool {
 	var st unix.Statfs_t
 	if unix.Statfs(dir, &st) != nil {

@@ -148,6 +148,10 @@ func (p *phaseRun) steps(ctx context.Context, from int) {
 		}
 		end := p.step(ctx, s)
 		p.count(s, end)
+		p.fetch.stepEnded(s)
+		if i == lastTurn(p.ph) {
+			p.isThrough()
+		}
 		if p.wantsReboot(s, end) {
 			p.resting = p.ph.ID + "/" + s.Name
 			return
@@ -231,7 +235,7 @@ func (p *phaseRun) handleOne(ctx context.Context, step string, h wire.Handler) e
 // env is what a step may use of the runner.
 func (p *phaseRun) env(step string, out *output) *steps.Env {
 	id := p.ph.ID + "/" + step
-	return &steps.Env{
+	env := &steps.Env{
 		Phase: p.ph, ConnectionKey: p.plan.ConnectionKey, Root: p.place.root, RunDir: string(p.runner.dir), UndoDir: p.undo.dir, PhaseDir: p.dir,
 		Secret: func(name string) (string, bool) { v, ok := p.plan.Secrets[name]; return v, ok },
 		Out:    out.write,
@@ -246,7 +250,14 @@ func (p *phaseRun) env(step string, out *output) *steps.Env {
 			return p.usage.run(ctx, cmd, keep)
 		},
 		SecretsDir: p.secretsDir,
+		Turn:       func(ctx context.Context) (func(), error) { return p.turn(ctx, id) },
+		AptConfig:  p.aptConfig(),
 	}
+	if f := p.fetch; f != nil {
+		env.FetchTime = f.plan.Fetch.Timeout
+		env.Fetch = func(ctx context.Context, want *wire.Packages) func() { return f.now(ctx, p, id, want) }
+	}
+	return env
 }
 
 func (p *phaseRun) wait(step string, w wire.Wait) {
@@ -323,6 +334,9 @@ func (p *phaseRun) cost(in, out int64) {
 
 // allUsage lists the usage of all running phases, and of one that just ended.
 func (r *runner) allUsage(also ...*usage) []*usage {
+	if r.fetch != nil {
+		also = append(also, r.fetch.usage)
+	}
 	for _, q := range r.active() {
 		if !slices.Contains(also, q.usage) {
 			also = append(also, q.usage)

@@ -46,6 +46,9 @@ type runner struct {
 	why          *wire.End // set when something ends the run before its time
 	resumes      *progress // where a run that goes on stands; nil when it begins
 	resting      string    // the step behind which the host reboots
+	turns        *turns
+	through      map[string]bool // phases that will not change packages any more
+	fetch        *fetcher        // nil when apt downloads alone
 }
 
 type failedPhase struct {
@@ -71,6 +74,7 @@ func runnerMain(p place, id string) error {
 	d := runDir(p.runs() + "/" + id)
 	r := &runner{place: p, dir: d, plan: plan, lock: lock, facts: h.Facts, births: &births{}, undo: &undoFolder{dir: d.undo()},
 		now: make(chan struct{}), status: map[string]wire.Status{}, confirms: map[string]chan struct{}{}, transactions: map[string]int{},
+		turns: newTurns(), through: map[string]bool{},
 		j: &journal{f: jf, base: h.Base, n: h.N, size: h.Size, held: h.Held, mask: mask}}
 	if plan.Rotate > 0 {
 		if r.j.ring, err = newRing(d, jf, plan.Rotate); err != nil {
@@ -110,7 +114,9 @@ func (r *runner) run(wall time.Time) error {
 	sampling := r.startSampling()
 	end := r.requires()
 	if end == nil {
+		stop := r.startFetching()
 		r.phases()
+		stop()
 		if r.rests() != "" {
 			sampling()
 			r.forget()

@@ -37,7 +37,7 @@ func (r *runner) phases() {
 			switch why, ready := r.ready(ph); {
 			case why != "":
 				r.notReached(ph, why)
-			case !ready, alone, running > 0 && !r.beside(ph, running):
+			case !ready, alone, running > 0 && (!r.beside(ph, running-r.turns.queued()) || r.yields(ph)):
 				rest = append(rest, ph)
 			default:
 				running++
@@ -49,13 +49,16 @@ func (r *runner) phases() {
 		if running == 0 {
 			continue // a phase was given up; others may have waited for it
 		}
-		res := <-done
-		running--
-		alone = false
-		if r.rests() != "" {
-			return // a phase that rests runs alone
+		select {
+		case res := <-done:
+			running--
+			alone = false
+			if r.rests() != "" {
+				return // a phase that rests runs alone
+			}
+			r.setStatus(res.id, res.status)
+		case <-r.turns.changed:
 		}
-		r.setStatus(res.id, res.status)
 	}
 }
 

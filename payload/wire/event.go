@@ -63,6 +63,7 @@ type Event struct {
 	PhaseEnd *PhaseEnd `json:"phase_end,omitempty"`
 	Sample   *Sample   `json:"sample,omitempty"`
 	Note     *Note     `json:"note,omitempty"`
+	Fetched  *Fetched  `json:"fetched,omitempty"`
 	Reboot   *Reboot   `json:"reboot,omitempty"`
 	End      *End      `json:"end,omitempty"`
 }

@@ -41,6 +41,8 @@ type Plan struct {
 	Rotate int64 `json:"rotate,omitempty"`
 	// HostLogs asks for timing.csv, resources.csv and provision.log on the host.
 	HostLogs bool `json:"host_logs,omitempty"`
+	// Fetch says how packages are downloaded.
+	Fetch *Fetch `json:"fetch,omitempty"`
 	// Keep says how many old runs the host keeps before this one starts.
 	Keep Keep `json:"keep,omitzero"`
 	// ConnectionKey is the authorized_keys line that authenticated the

@@ -42,6 +42,7 @@ func oneOfEach() []Event {
 		{Kind: KindCancelled, Wait: &Wait{For: "the package transaction of system-prep/tools"}},
 		{Kind: KindPhaseEnd, Phase: "system-prep", PhaseEnd: &PhaseEnd{Status: Failed, Reason: "step tools: exit 7", OK: 1, Failed: 1, Cost: Figures{CPUSec: 1.25, CPUMethod: "cgroup", PeakMemoryMB: 90.5, MemoryMethod: "sampled",
 			DiskReadMB: 1, DiskWriteMB: 220.5, DiskMethod: "wait4", NetRxMB: 80, NetTxMB: 1, NetShared: true, WaitSec: 3.5}}},
+		{Kind: KindFetched, Phase: "system-prep", Step: "system-prep/tools", Fetched: &Fetched{Files: 41, Bytes: 71_900_000, Elapsed: 6 * time.Second, Ahead: true}},
 		{Kind: KindEnd, End: &End{Status: Failed, Stage: "phase", Reason: "phase system-prep: step tools: exit 7", Hint: "look"}},
 	}
 	for i := range events {
@@ -76,7 +77,7 @@ func TestGoldenEvents(t *testing.T) {
 	if diff := cmp.Diff(string(want), got.String()); diff != "" {
 		t.Errorf("events differ from %s:\n%s", file, diff)
 	}
-	for _, k := range []Kind{KindRefused, KindStart, KindPhase, KindStep, KindWait, KindUndo, KindOutput, KindGuard, KindGuardEnd, KindStepEnd, KindPhaseEnd, KindSample, KindNote, KindCancelled, KindEnd} {
+	for _, k := range []Kind{KindRefused, KindStart, KindPhase, KindStep, KindWait, KindUndo, KindOutput, KindGuard, KindGuardEnd, KindStepEnd, KindPhaseEnd, KindSample, KindNote, KindCancelled, KindFetched, KindEnd} {
 		if !seen[k] {
 			t.Errorf("no event of kind %s", k)
 		}

@@ -91,20 +91,31 @@ func (e *Env) fetchOnce(ctx context.Context, url, file string, size int64) error
 // fetcher is the command that downloads url. Debian always has apt-helper,
 // which goes through apt's own proxy.
 func (e *Env) fetcher(url, file string) ([]string, error) {
-	helper := e.look("apt-helper")
-	if p := e.at("/usr/lib/apt/apt-helper"); helper == "" && exists(p) {
-		helper = p
+	limit := "30"
+	if e.FetchTime > 0 {
+		limit = strconv.Itoa(int(e.FetchTime / time.Second))
 	}
-	if helper != "" {
-		return []string{helper, "-q", "-o", "Acquire::Retries=0", "-o", "Acquire::http::Timeout=30", "-o", "APT::Sandbox::User=root", "download-file", url, file}, nil
+	if helper := e.aptHelper(); helper != "" {
+		return []string{helper, "-q", "-o", "Acquire::Retries=0", "-o", "Acquire::http::Timeout=" + limit, "-o", "Acquire::https::Timeout=" + limit,
+			"-o", "APT::Sandbox::User=root", "download-file", url, file}, nil
 	}
 	if p := e.look("curl"); p != "" {
-		return []string{p, "-fsSL", "--connect-timeout", "30", "--speed-limit", "100", "--speed-time", "60", "-C", "-", "-o", file, "--", url}, nil
+		return []string{p, "-fsSL", "--connect-timeout", "30", "--speed-limit", "1", "--speed-time", limit, "-C", "-", "-o", file, "--", url}, nil
 	}
 	if p := e.look("wget"); p != "" {
-		return []string{p, "-nv", "-c", "--tries=1", "--timeout=60", "-O", file, "--", url}, nil
+		return []string{p, "-nv", "-c", "--tries=1", "--timeout=" + limit, "-O", file, "--", url}, nil
 	}
 	return nil, failf("install curl", "nothing on this host can fetch a file: there is no apt-helper, curl or wget")
+}
+
+func (e *Env) aptHelper() string {
+	if p := e.look("apt-helper"); p != "" {
+		return p
+	}
+	if p := e.at("/usr/lib/apt/apt-helper"); exists(p) {
+		return p
+	}
+	return ""
 }
 
 func fileSize(file string) int64 {
@@ -129,6 +140,10 @@ func checkSum(file, want string) error {
 		return err
 	}
 	defer f.Close()
+	return sumIs(f, want)
+}
+
+func sumIs(f *os.File, want string) error {
 	h := sha256.New()
 	if _, err := io.Copy(h, f); err != nil {
 		return err

@@ -35,6 +35,17 @@ type inTheWay struct{ what, holder string }
 // then keeps the daily updates out until release is called. Only ctx bounds
 // the wait.
 func (e *Env) freeApt(ctx context.Context) (release func(), err error) {
+	turn := func() {}
+	if e.Turn != nil {
+		if turn, err = e.Turn(ctx); err != nil {
+			return nil, &failure{text: "waited for its turn to change packages", err: err}
+		}
+	}
+	defer func() {
+		if release == nil {
+			turn()
+		}
+	}()
 	var said inTheWay
 	for quiet := lockSay; ; quiet += lockPoll {
 		now, lock, err := e.aptBusy(ctx)
@@ -45,7 +56,7 @@ func (e *Env) freeApt(ctx context.Context) (release func(), err error) {
 			e.waits(wire.Wait{For: said.what, Holder: said.holder, Done: true})
 		}
 		if now.what == "" {
-			return func() { lock.Close() }, nil
+			return func() { lock.Close(); turn() }, nil
 		}
 		if now != said || quiet >= lockSay {
 			e.waits(wire.Wait{For: now.what, Holder: now.holder})

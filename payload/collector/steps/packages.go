@@ -25,11 +25,17 @@ type packages struct {
 	plan    transaction
 	lists   lists
 	release func() // ends our hold on apt's daily lock; nil before we have it
+	fetched func() // returns when what can be downloaded without apt has been; may be nil
 }
 
 func doPackages(ctx context.Context, env *Env, want *wire.Packages) Result {
 	p := &packages{env: env, want: want, lists: lists{env: env}}
+	ctx, cancel := context.WithCancel(ctx)
 	defer func() {
+		cancel()
+		if p.fetched != nil {
+			p.fetched()
+		}
 		if p.release != nil {
 			p.release()
 		}
@@ -78,6 +84,9 @@ func (p *packages) remember(ctx context.Context) (*wire.Undo, []byte, error) {
 	}
 	if err := p.lists.refreshIfOld(ctx); err != nil {
 		return nil, nil, err
+	}
+	if p.env.Fetch != nil && len(p.missing) > 0 {
+		p.fetched = p.env.Fetch(ctx, p.want)
 	}
 	if err := p.simulate(ctx); err != nil {
 		return nil, nil, err
@@ -142,6 +151,9 @@ func (p *packages) act(ctx context.Context) error {
 	}
 	if err := p.env.preseed(ctx, p.want.Debconf); err != nil {
 		return err
+	}
+	if p.fetched != nil {
+		p.fetched()
 	}
 	err := p.env.transaction(ctx, "install", p.installArgs()...)
 	if err != nil && isCause(err, staleLists) && !p.lists.fresh && ctx.Err() == nil {

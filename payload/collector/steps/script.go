@@ -110,6 +110,9 @@ func (e *Env) scriptEnv(s script, id identity) []string {
 	for _, k := range slices.Sorted(maps.Keys(s.vars)) {
 		env = append(env, k+"="+s.vars[k])
 	}
+	if e.AptConfig != "" { // what a script calls waits for its lock
+		env = append(env, "APT_CONFIG="+e.AptConfig)
+	}
 	return append(e.environ(id.home, env...), "USER="+id.name, "LOGNAME="+id.name, "SHELL=/bin/sh", "PHASE_DIR="+s.dir)
 }
 
