@@ -30,6 +30,7 @@ func newApp(s streams) *cli.App {
 			"vpsctl provision -i inventory.yaml", "vpsctl provision -l eu --skip-phase user-creation", "vpsctl provision -o json --non-interactive > result.json")},
 		rollbackCommand(),
 		runsCommand(),
+		monitorCommand(),
 		{Name: "timings", Usage: "phase timings of a run", ArgsUsage: "[RUN]", Flags: flags(talkFlags, stateFlags, []cli.Flag{
 			&cli.StringFlag{Name: "phase", Usage: "only this `PHASE`: start, end, duration"}, limitFlag}), Action: with(timings), CustomHelpTemplate: help(
 			"vpsctl timings", "vpsctl timings --phase system-prep", "vpsctl timings 20261123-101502-x7k2 -o json")},
