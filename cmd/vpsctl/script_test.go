@@ -90,7 +90,7 @@ type scriptServers struct {
 	byName map[string]*sshtest.Server
 }
 
-// startServer is `server NAME [sudo] [nokey] [unknown] [nosftp] [noise=TEXT]`: its key
+// startServer is `server NAME [sudo[=PASSWORD]] [nokey] [unknown] [nosftp] [noise=TEXT]`: its key
 // goes into known_hosts unless unknown.
 func startServer(ts *testscript.TestScript, neg bool, args []string) {
 	servers := ts.Value(serversKey{}).(*scriptServers)
@@ -100,6 +100,8 @@ func startServer(ts *testscript.TestScript, neg bool, args []string) {
 		switch {
 		case a == "sudo":
 			opt.Sudo = true
+		case strings.HasPrefix(a, "sudo="):
+			opt.SudoPassword = strings.TrimPrefix(a, "sudo=")
 		case a == "nokey":
 			opt.Keys = nil
 		case a == "unknown":
