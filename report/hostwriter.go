@@ -32,6 +32,8 @@ type HostWriter struct {
 	dir  string   // its path, for errors
 	rec  *HostRecord
 
+	previous func(*PerformanceReport) *PerfRegression // nil: the run compares with none
+
 	events    *tailFile
 	output    *outLog
 	timing    *tailFile
@@ -224,8 +226,17 @@ func (w *HostWriter) Finish() error {
 	return errors.Join(err, w.closeFiles(), w.root.Close())
 }
 
+// Report of the host so far, compared with the earlier run that did the same.
+func (w *HostWriter) Report() PerformanceReport {
+	p := Performance(w.rec)
+	if w.previous != nil {
+		p.Regression = w.previous(&p)
+	}
+	return p
+}
+
 func (w *HostWriter) writeReport() error {
-	b, err := Performance(w.rec).JSON()
+	b, err := w.Report().JSON()
 	if err != nil {
 		return fault("write", filepath.Join(w.dir, reportFile), err)
 	}

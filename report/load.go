@@ -2,6 +2,9 @@ package report
 
 import (
 	"path/filepath"
+	"runtime"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/vpsctl/vpsctl/payload/wire"
@@ -23,6 +26,15 @@ type HostReport struct {
 	Verdict HostVerdict
 	Dir     string
 	Problem string // what of its record could not be read
+
+	Regression *PerfRegression // nil: no earlier run did the same
+}
+
+// Performance is the host's performance-report.json.
+func (h *HostReport) Performance() PerformanceReport {
+	p := Performance(h.Record)
+	p.Regression = h.Regression
+	return p
 }
 
 // NewReport judges a run by the records of its hosts (in their order; nil where
@@ -48,17 +60,35 @@ func (d *RunDir) Load() *Report {
 	run := d.Run()
 	recs := make([]*HostRecord, len(run.Hosts))
 	problems := make([]string, len(run.Hosts))
-	for i, h := range run.Hosts {
+	each(len(run.Hosts), func(i int) {
 		var err error
-		if recs[i], err = d.Record(h.Host); err != nil {
+		if recs[i], err = d.Record(run.Hosts[i].Host); err != nil {
 			problems[i] = cleanLine(err.Error())
 		}
-	}
+	})
 	r := NewReport(run, d.dir, recs)
-	for i := range r.Hosts {
-		r.Hosts[i].Problem = problems[i]
-	}
+	each(len(r.Hosts), func(i int) {
+		h := &r.Hosts[i]
+		h.Problem = problems[i]
+		if p := Performance(h.Record); run.Verb == provisionVerb {
+			h.Regression = d.store.previous(&p)
+		}
+	})
 	return r
+}
+
+// each does something for 0 to n-1, on all processors at once, and waits.
+func each(n int, do func(i int)) {
+	var next atomic.Int64
+	var all sync.WaitGroup
+	for range min(n, runtime.GOMAXPROCS(0)) {
+		all.Go(func() {
+			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
+				do(i)
+			}
+		})
+	}
+	all.Wait()
 }
 
 // Duration of the run as this machine saw it; while it goes on, as far as its

@@ -18,6 +18,7 @@ import (
 // written, of Store.Open to be read. Its methods may be called by several
 // goroutines; Close ends it.
 type RunDir struct {
+	store Store
 	root  *os.Root
 	dir   string
 	id    string
@@ -100,6 +101,9 @@ func (d *RunDir) Host(name string) (*HostWriter, error) {
 		return nil, err
 	}
 	d.open = append(d.open, name)
+	if d.run.Verb == provisionVerb {
+		w.previous = d.store.previous
+	}
 	return w, nil
 }
 

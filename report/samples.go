@@ -64,6 +64,7 @@ func (r *HostRecord) sample(e *wire.Event, at time.Duration) {
 	}
 	c := cleanSample(e.Sample)
 	r.Samples.take(&c)
+	r.Curves.take(&c, at)
 	r.alerts(&c, at)
 }
 

@@ -121,7 +121,7 @@ func (s Store) open(root *os.Root, id string, write bool) (*RunDir, error) {
 	if err != nil {
 		return nil, fault("open", dir, err)
 	}
-	d := &RunDir{root: own, dir: dir, write: write, id: id}
+	d := &RunDir{root: own, dir: dir, write: write, id: id, store: s}
 	if write {
 		if d.lock, err = lockRun(own, dir, id); err != nil {
 			own.Close()

@@ -132,15 +132,9 @@ func (r *HostRecord) stepsWhere(want func(*StepRecord) bool) []*StepRecord {
 
 func (p *page) failed(rec *HostRecord) {
 	for _, s := range rec.stepsWhere(func(s *StepRecord) bool { return s.Status == wire.Failed }) {
-		mark, color, what := "[ERR]", red, "failed"
+		mark, color, what := "[ERR]", red, failedWords(s)
 		if s.Optional {
-			mark, color, what = "[WARN]", yellow, "did not hold or failed, and may"
-		}
-		if s.TimedOut {
-			what = "timed out"
-		}
-		if s.Attempts > 1 {
-			what += fmt.Sprintf(" after %d attempts", s.Attempts)
+			mark, color = "[WARN]", yellow
 		}
 		p.line("")
 		p.wrapped(p.paint(color, mark)+" ", s.ID+" "+what+prefixed(": ", s.Reason))
@@ -155,6 +149,21 @@ func (p *page) failed(rec *HostRecord) {
 			p.line("  > %s", s.Hint)
 		}
 	}
+}
+
+// failedWords say how a step failed.
+func failedWords(s *StepRecord) string {
+	what := "failed"
+	if s.Optional {
+		what = "did not hold or failed, and may"
+	}
+	if s.TimedOut {
+		what = "timed out"
+	}
+	if s.Attempts > 1 {
+		what += fmt.Sprintf(" after %d attempts", s.Attempts)
+	}
+	return what
 }
 
 func (p *page) slowest(rec *HostRecord) {

@@ -92,8 +92,8 @@ func reportRun(k *call) error {
 // writeReports writes the performance reports of all hosts as one document.
 func writeReports(w io.Writer, rep *report.Report) error {
 	hosts := []report.PerformanceReport{}
-	for _, h := range rep.Hosts {
-		hosts = append(hosts, report.Performance(h.Record))
+	for i := range rep.Hosts {
+		hosts = append(hosts, rep.Hosts[i].Performance())
 	}
 	enc := json.NewEncoder(w)
 	enc.SetIndent("", "  ")
