@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/vpsctl/vpsctl/payload/collector/steps"
 	"github.com/vpsctl/vpsctl/payload/wire"
 )
 
@@ -27,6 +28,7 @@ func closeDied(d runDir) error {
 	if err != nil || last.Kind == wire.KindEnd || given(last) {
 		return err
 	}
+	steps.Sweep(d.id())
 	end := &wire.End{Status: wire.Failed, Stage: "died", Reason: "the runner was killed", Hint: "was the host out of memory? on the host: journalctl -k | grep -i oom"}
 	if id := bootID(); id != "" && id != first.Start.BootID {
 		end.Reason, end.Hint = "the host rebooted during the run", ""

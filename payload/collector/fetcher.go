@@ -67,7 +67,7 @@ func (r *runner) startFetching() (stop func()) {
 	if f == nil {
 		return cancel
 	}
-	steps.Sweep(f.env) // of a run that was killed
+	steps.Sweep("") // of runs that were killed
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -81,7 +81,7 @@ func (r *runner) startFetching() (stop func()) {
 	return func() {
 		cancel()
 		<-done
-		steps.Sweep(f.env)
+		steps.Sweep(r.plan.RunID)
 		f.usage.cgroup.remove()
 	}
 }

@@ -107,7 +107,10 @@ func (d DebFile) judge(path string) error {
 	if err := errors.Join(f.Chown(os.Geteuid(), os.Getegid()), f.Chmod(0o644)); err != nil {
 		return err
 	}
-	return sumIs(f, d.SHA256)
+	if err := sumIs(f, d.SHA256); err != nil {
+		return errors.New("its bytes are others")
+	}
+	return nil
 }
 
 // Load downloads packages with one process and puts each whose bytes are right
@@ -123,11 +126,11 @@ func Load(ctx context.Context, env *Env, list []DebFile, timeout time.Duration) 
 	}
 	args = append(args, "download-file")
 	for _, d := range list {
-		args = append(args, d.URL, env.at(comingPrefix+d.Name), "SHA256:"+d.SHA256)
+		args = append(args, d.URL, env.coming(d), "SHA256:"+d.SHA256)
 	}
 	_, err = env.call(ctx, call{name: "nice", args: args})
 	for _, d := range list {
-		path := env.at(comingPrefix + d.Name)
+		path := env.coming(d)
 		if !exists(path) {
 			continue
 		}
@@ -155,9 +158,15 @@ func RoomFor(env *Env, bytes int64) bool {
 	return free-bytes >= max(3<<30, all/10)
 }
 
-// Sweep removes what a download that was killed has left.
-func Sweep(env *Env) {
-	left, _ := filepath.Glob(env.at(comingPrefix) + "*")
+// coming is where a package lies until it has been judged.
+func (e *Env) coming(d DebFile) string {
+	return e.at(comingPrefix + filepath.Base(e.RunDir) + "-" + d.Name)
+}
+
+// Sweep removes what downloads that were killed have left: those of one run, or
+// with "" of all.
+func Sweep(run string) {
+	left, _ := filepath.Glob(comingPrefix + run + "*")
 	for _, path := range left {
 		os.Remove(path)
 	}
