@@ -26,18 +26,20 @@ func newApp(s streams) *cli.App {
 			"vpsctl phases", "vpsctl phases -o json", "vpsctl phases --phases ./my-phases")},
 		{Name: "plan", Usage: "what provision would send, without touching the network", Flags: flags(hostFlags, planFlags), Action: with(plan), CustomHelpTemplate: help(
 			"vpsctl plan", "vpsctl plan -l alpha --only-phase system-prep", "vpsctl plan -o json > plan.json")},
-		{Name: "provision", Usage: "bring the hosts to the plan; stream, record, report", Flags: flags(hostFlags, planFlags, provisionFlags), Action: with(provision), CustomHelpTemplate: help(
-			"vpsctl provision -i inventory.yaml", "vpsctl provision -l eu --skip-phase user-creation", "vpsctl provision -o json --non-interactive > result.json")},
+		{Name: "provision", Usage: "bring the hosts to the plan; stream, record, report", Flags: flags(hostFlags, planFlags, provisionFlags, tryFlags), Action: with(provision), CustomHelpTemplate: help(
+			"vpsctl provision -i inventory.yaml", "vpsctl provision -l eu --skip-phase user-creation", "vpsctl provision --dry-run --exit-code", "vpsctl provision -o json --non-interactive > result.json")},
 		rollbackCommand(),
 		runsCommand(),
 		monitorCommand(),
+		checkCommand(),
 		{Name: "timings", Usage: "phase timings of a run", ArgsUsage: "[RUN]", Flags: flags(talkFlags, stateFlags, []cli.Flag{
 			&cli.StringFlag{Name: "phase", Usage: "only this `PHASE`: start, end, duration"}, limitFlag}), Action: with(timings), CustomHelpTemplate: help(
 			"vpsctl timings", "vpsctl timings --phase system-prep", "vpsctl timings 20261123-101502-x7k2 -o json")},
 		{Name: "report", Usage: "the report of a run", ArgsUsage: "[RUN]", Flags: flags(talkFlags, stateFlags, []cli.Flag{limitFlag,
-			&cli.StringFlag{Name: "format", Value: "text", Usage: "`FORMAT`: text, json or csv"},
+			&cli.StringFlag{Name: "format", Value: "text", Usage: "`FORMAT`: text, json, html, csv, junit or openmetrics"},
+			&cli.BoolFlag{Name: "serve", Usage: "show the run in a browser on this machine, as it grows"},
 			&cli.StringFlag{Name: "to", Usage: "write to `FILE` instead of standard output"}}), Action: with(reportRun), CustomHelpTemplate: help(
-			"vpsctl report", "vpsctl report --format json --to report.json", "vpsctl report 20261123-101502-x7k2 --format csv")},
+			"vpsctl report", "vpsctl report --format html --to report.html", "vpsctl report --serve", "vpsctl report 20261123-101502-x7k2 --format junit --to junit.xml")},
 		credentialsCommand(),
 		hostsCommand(),
 		{Name: "clean", Usage: "remove everything vpsctl left on the hosts", Flags: flags(hostFlags, []cli.Flag{yesFlag,
@@ -117,6 +119,11 @@ var (
 		&cli.BoolFlag{Name: "sequential", EnvVars: env("sequential"), Usage: "one phase after another"},
 		&cli.DurationFlag{Name: "sample-interval", EnvVars: env("sample-interval"), Value: 10 * time.Second, Usage: "`DUR` between resource samples (0: none)"},
 	})
+	tryFlags = []cli.Flag{
+		&cli.BoolFlag{Name: "dry-run", EnvVars: env("dry-run"), Usage: "only say what would change; hosts are asked, nothing is changed there"},
+		&cli.BoolFlag{Name: "exit-code", EnvVars: env("exit-code"), Usage: "with --dry-run: exit 8 when something would change"},
+		&cli.BoolFlag{Name: "rollback-on-failure", EnvVars: env("rollback-on-failure"), Usage: "where the run fails, undo what it changed"},
+	}
 	provisionFlags = flags(eventFlags, notifyFlags, []cli.Flag{yesFlag,
 		&cli.BoolFlag{Name: "detach", EnvVars: env("detach"), Usage: "start the run on the hosts and leave (see runs attach)"},
 		&cli.IntFlag{Name: "max-fail", EnvVars: env("max-fail"), Usage: "start no further host once `N` hosts have failed (0: no limit)"},

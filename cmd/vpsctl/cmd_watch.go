@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strings"
 	"sync"
 	"time"
 
@@ -60,7 +61,9 @@ func monitorWatch(k *call) error {
 	hosts, outs, err := each(k, ctx, w.status, func(ctx context.Context, s *remote.Session, h inventory.Host, _ *struct{}) error {
 		own := w.host(h)
 		err := s.Watch(ctx, every, k.Int("count"), func(raw []byte, e *wire.Event) error { w.take(own, raw, e); return nil })
-		w.ended(own, err)
+		if ctx.Err() == nil { // to be stopped is no failure of the host
+			w.ended(own, err)
+		}
 		return err
 	})
 	screen()
@@ -183,7 +186,7 @@ func (w *watcher) alerted(h *watched) {
 		a := h.rec.Alerts[h.alerts]
 		h.all = append(h.all, report.Performance(h.rec).Alerts.Items[h.alerts])
 		w.notify.tell(alertNotice("", h.name, a))
-		line := fmt.Sprintf("%s %s: %s", time.Now().Format(time.TimeOnly), h.name, a.Message)
+		line := fmt.Sprintf("%s %s: %s", time.Now().Format(time.TimeOnly), h.name, strings.TrimPrefix(a.Message, "ALERT: "))
 		if w.said = append(w.said, line); len(w.said) > 5 {
 			w.said = w.said[1:]
 		}

@@ -38,8 +38,12 @@ func (d *drive) conclude(signal error) error {
 	}
 	err = errors.Join(err, d.dir.Update(func(r *report.Run) { note(r, rep, code) }))
 	rep = d.dir.Load()
+	if rep.Run.Verb != "run" { // a script is quicker than its page would be
+		err = errors.Join(err, d.dir.WriteHTML(rep))
+	}
 	d.notify.tell(notice{Kind: "end", RunID: d.dir.ID(), Status: string(rep.Verdict.Status), ExitCode: &code, Text: rep.Verdict.Text})
 	d.notify.close(d.ui)
+	d.slower(rep)
 	if err := errors.Join(err, d.result(rep), d.passwords()); err != nil {
 		return err
 	}

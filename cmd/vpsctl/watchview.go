@@ -63,6 +63,20 @@ func (v watchView) spark(values []float64, width int) string {
 	return string(out)
 }
 
+// wide is a column that only wide terminals have.
+func (v watchView) wide(s string) string {
+	if v.width < 100 {
+		return ""
+	}
+	return s
+}
+
+// curve is how wide each of the two curves can be: beside the names, the other
+// columns and 22 characters for what is wrong.
+func (v watchView) curve(name int) int {
+	return max(0, min((v.width-name-29-22-len(v.wide(" STEAL")))/2, history))
+}
+
 // page is the whole screen: the hosts, what hurts first, and the last alerts.
 func (w *watcher) page(now time.Time, v watchView) string {
 	hosts := slices.Clone(w.hosts)
@@ -71,11 +85,10 @@ func (w *watcher) page(now time.Time, v watchView) string {
 	for _, h := range hosts {
 		name = max(name, min(len(h.name), 20))
 	}
-	// 43 columns are fixed; the two curves share what is left, and what comes last goes first.
-	curve := max(0, min((v.width-name-45)/2, history))
+	curve := v.curve(name)
 	var b strings.Builder
 	b.WriteString(fit(fmt.Sprintf("%d hosts, every %s, %s, ^C ends", len(hosts), w.every, now.Format(time.TimeOnly)), v.width) + "\n\n")
-	b.WriteString(v.paint(bold, fit(fmt.Sprintf("%-*s %5s %-*s %5s %-*s %8s %6s %5s  %s", name, "HOST", "CPU", curve, "", "MEM", curve, "", "DISK", "LOAD", "STEAL", "ALERTS"), v.width)) + "\n")
+	b.WriteString(v.paint(bold, fit(fmt.Sprintf("%-*s %5s %-*s %5s %-*s %7s %6s%s  %s", name, "HOST", "CPU", curve, "", "MEM", curve, "", "DISK", "LOAD", v.wide(" STEAL"), "ALERTS"), v.width)) + "\n")
 	room := max(1, v.height-4)
 	if len(w.said) > 0 {
 		room = max(1, room-len(w.said)-1)
@@ -112,8 +125,8 @@ func (h *watched) line(v watchView, name, curve int) string {
 	if h.state != "" {
 		tail, color = h.state, red
 	}
-	return v.paint(color, fit(fmt.Sprintf("%-*s %4.0f%% %s %4.0f%% %s %8s %6.2f %4.0f%%  %s", name, clipName(h.name), s.CPUPct, v.spark(h.cpu, curve),
-		memoryPct(s), v.spark(h.mem, curve), gigabytes(s.DiskAvailMB), s.Load1, s.StealPct, tail), v.width))
+	return v.paint(color, fit(fmt.Sprintf("%-*s %4.0f%% %s %4.0f%% %s %7s %6.2f%s  %s", name, clipName(h.name), s.CPUPct, v.spark(h.cpu, curve),
+		memoryPct(s), v.spark(h.mem, curve), gigabytes(s.DiskAvailMB), s.Load1, v.wide(fmt.Sprintf(" %4.0f%%", s.StealPct)), tail), v.width))
 }
 
 func clipName(s string) string {

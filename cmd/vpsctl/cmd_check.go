@@ -1,0 +1,188 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/vpsctl/vpsctl/report"
+)
+
+func checkCommand() *cli.Command {
+	return &cli.Command{Name: "check", Usage: "has a host become slower? a gate for pipelines", ArgsUsage: "[RUN]", Flags: flags(talkFlags, stateFlags, []cli.Flag{limitFlag,
+		&cli.BoolFlag{Name: "single", Usage: "judge this one run by the guide's classes: over 20 % slower fails"},
+		&cli.BoolFlag{Name: "strict", Usage: "what cannot be told fails, too"},
+		&cli.StringSliceFlag{Name: "baseline", Usage: "compare with this `RUN` (repeatable) instead of all earlier ones"}}), Action: with(checkRun),
+		Description: "Compares the times of a provisioning run, the last one by default, with earlier\nruns that did the same on the same machine. It reads records and touches no host.\nWithout --single one slow run is never called a regression.", CustomHelpTemplate: help(
+			"vpsctl check --single", "vpsctl check --single --baseline 20261123-101502-x7k2", "vpsctl check --strict -o json")}
+}
+
+// checkDoc is what `check -o json` prints.
+type checkDoc struct {
+	Schema   int                 `json:"schema"`
+	ExitCode int                 `json:"exit_code"`
+	RunID    string              `json:"run_id"`
+	Single   bool                `json:"single"`
+	Judged   int                 `json:"judged"` // of Compared
+	Compared int                 `json:"compared"`
+	Hosts    []report.Regression `json:"hosts"`
+}
+
+func checkRun(k *call) error {
+	if k.NArg() > 1 {
+		return usageError{"check: one run at a time", "see `vpsctl runs list`"}
+	}
+	id, err := k.provisioned(k.Args().First())
+	if err != nil {
+		return storeError(err)
+	}
+	dir, err := k.store().Open(id)
+	if err != nil {
+		return storeError(err)
+	}
+	defer dir.Close()
+	doc := checkDoc{Schema: report.Schema, RunID: id, Single: k.Bool("single"), Hosts: []report.Regression{}}
+	for _, h := range dir.Run().Hosts {
+		if limit := k.String("limit"); limit != "" && limit != h.Host {
+			continue
+		}
+		r, err := k.regression(dir, h.Host)
+		if err != nil {
+			return err
+		}
+		doc.Hosts = append(doc.Hosts, r)
+	}
+	if len(doc.Hosts) == 0 {
+		return usageError{fmt.Sprintf("run %s has no host %q", id, k.String("limit")), "a record knows hosts by name; see `vpsctl runs show`"}
+	}
+	doc.ExitCode = doc.judge(k.Bool("strict"))
+	if err := k.ui.result(k.json(), doc, func(w io.Writer) error { return doc.text(w) }); err != nil || doc.ExitCode == exitDone {
+		return err
+	}
+	return exitError{code: doc.ExitCode}
+}
+
+// provisioned is the id of the run to check: the one named, or the last one that
+// provisioned and is over.
+func (k *call) provisioned(id string) (string, error) {
+	if id != "" && id != "latest" {
+		return id, nil
+	}
+	list, err := k.store().List()
+	if err != nil {
+		return "", err
+	}
+	for _, e := range list {
+		if e.Run.Verb == "provision" && e.State == report.StateComplete {
+			return e.ID, nil
+		}
+	}
+	return "", fmt.Errorf("%w: nothing has been provisioned from here yet", report.ErrNoRun)
+}
+
+// regression compares a host's run with those of --baseline, or else with all
+// earlier ones.
+func (k *call) regression(dir *report.RunDir, host string) (report.Regression, error) {
+	current, err := dir.Performance(host)
+	if err != nil {
+		return report.Regression{}, err
+	}
+	var earlier []report.PerformanceReport
+	for _, id := range k.StringSlice("baseline") {
+		d, err := k.store().Open(id)
+		if err != nil {
+			return report.Regression{}, storeError(err)
+		}
+		p, err := d.Performance(host)
+		if err = errors.Join(err, d.Close()); err != nil {
+			return report.Regression{}, err
+		}
+		earlier = append(earlier, p)
+	}
+	if len(earlier) == 0 {
+		if earlier, err = k.store().Earlier(dir.ID(), host); err != nil {
+			return report.Regression{}, err
+		}
+	}
+	return report.Regress(current, earlier), nil
+}
+
+// judge counts what was judged and makes the exit code of it.
+func (d *checkDoc) judge(strict bool) int {
+	worse, open := 0, 0
+	for _, h := range d.Hosts {
+		for _, r := range h.Rows {
+			d.Compared++
+			switch {
+			case d.Single && r.ChangePct != nil:
+				d.Judged++
+				if r.Regressed {
+					worse++
+				}
+			case !d.Single && r.Verdict == "OK":
+				d.Judged++
+			default:
+				open++
+			}
+		}
+	}
+	if worse > 0 || strict && (open > 0 || d.Compared == 0) {
+		return exitRegression
+	}
+	return exitDone
+}
+
+func (d *checkDoc) text(w io.Writer) error {
+	for _, h := range d.Hosts {
+		fmt.Fprintf(w, "%s: run %s against %d earlier\n", h.Host, h.RunID, len(h.Baseline))
+		for _, r := range h.Rows {
+			mark, line := "[OK]  ", r.Line()
+			switch {
+			case d.Single && r.Regressed:
+				mark = "[ERR] "
+			case d.Single && r.ChangePct == nil, !d.Single && r.Verdict != "OK":
+				mark = "[WARN]"
+			}
+			if !d.Single {
+				line = r.Verdict + ": " + line
+			}
+			if r.Note != "" && r.ChangePct != nil {
+				line += "; " + r.Note
+			}
+			fmt.Fprintf(w, "  %s %s\n", mark, line)
+		}
+		if h.Unlike > 0 {
+			fmt.Fprintf(w, "  [WARN] %d earlier runs were on another machine of this name and are not compared\n", h.Unlike)
+		}
+		if len(h.Baseline) == 0 {
+			fmt.Fprintf(w, "  [INFO] no baseline yet: this run is the first of the next comparison\n")
+		}
+	}
+	_, err := fmt.Fprintf(w, "judged %d of %d\n", d.Judged, d.Compared)
+	return err
+}
+
+// slower warns after a run of what took over 20 % longer than before.
+func (d *drive) slower(rep *report.Report) {
+	if rep.Run.Verb != "provision" || d.Bool("detach") {
+		return
+	}
+	found := false
+	for _, h := range rep.Hosts {
+		earlier, err := d.store().Earlier(d.dir.ID(), h.Host.Host)
+		if err != nil {
+			continue // the record of this run is whole; the comparison can be had later
+		}
+		for _, r := range report.Regress(report.Performance(h.Record), earlier).Rows {
+			if r.Regressed {
+				found = true
+				d.ui.warn(fmt.Sprintf("%s: %s", h.Host.Host, r.Line()), "")
+			}
+		}
+	}
+	if found {
+		d.ui.hint("vpsctl check --single   (tells the whole comparison)")
+	}
+}
