@@ -114,7 +114,7 @@ func TestLoadWithoutUserPhases(t *testing.T) {
 				t.Errorf("%s is not whole: %+v", p.ID, p)
 			}
 		}
-		if d := cmp.Diff([]string{"system-prep", "user-creation", "terminal-setup", "dev-tools", "verification"}, ids); d != "" {
+		if d := cmp.Diff(IDs(), ids); d != "" {
 			t.Error(d)
 		}
 	}
@@ -135,7 +135,14 @@ func TestOverride(t *testing.T) {
 	for _, p := range c.Phases() {
 		got = append(got, p.ID+" "+strings.TrimPrefix(p.Origin, dir+string(filepath.Separator)))
 	}
-	want := []string{"system-prep built in", "user-creation user-creation", "ide-vscode ide-vscode", "terminal-setup built in", "dev-tools built in", "verification built in"}
+	var want []string
+	for _, id := range IDs() {
+		origin := "built in"
+		if id == "user-creation" || id == "ide-vscode" {
+			origin = id
+		}
+		want = append(want, id+" "+origin)
+	}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Error(d)
 	}

@@ -131,13 +131,17 @@ func TestOrder(t *testing.T) {
 		want       string
 		warnings   []string
 	}{
-		{nil, nil, "system-prep user-creation(system-prep) terminal-setup(user-creation) dev-tools(system-prep) mmm zzz(system-prep) aaa(zzz) verification(system-prep,user-creation,terminal-setup,dev-tools,aaa,mmm,zzz)",
-			[]string{`phase "zzz" needs "ide-vscode", which is not in the plan: taken as done`}},
+		{nil, nil, "system-prep desktop-install(system-prep) rdp-config(desktop-install) user-creation(system-prep) " +
+			"ide-vscode(desktop-install,user-creation) ide-cursor(desktop-install,user-creation) ide-antigravity(desktop-install,user-creation) " +
+			"terminal-setup(user-creation) dev-tools(system-prep) mmm zzz(ide-vscode,system-prep) aaa(zzz) " +
+			"verification(system-prep,desktop-install,rdp-config,user-creation,ide-vscode,ide-cursor,ide-antigravity,terminal-setup,dev-tools,aaa,mmm,zzz)", nil},
 		{[]string{"verification", "aaa"}, nil, "aaa verification(aaa)",
 			[]string{`phase "aaa" needs "zzz", which is not in the plan: taken as done`}},
 		{[]string{}, nil, "", nil},
-		{nil, []string{"system-prep", "zzz", "ide-cursor", "dev-tools"}, "user-creation terminal-setup(user-creation) aaa mmm verification(user-creation,terminal-setup,aaa,mmm)",
-			[]string{`phase "ide-cursor" is not in this release: there is nothing to skip`,
+		{nil, []string{"system-prep", "zzz", "ide-cursor", "dev-tools"}, "desktop-install rdp-config(desktop-install) user-creation " +
+			"ide-vscode(desktop-install,user-creation) ide-antigravity(desktop-install,user-creation) terminal-setup(user-creation) aaa mmm " +
+			"verification(desktop-install,rdp-config,user-creation,ide-vscode,ide-antigravity,terminal-setup,aaa,mmm)",
+			[]string{`phase "desktop-install" needs "system-prep", which is not in the plan: taken as done`,
 				`phase "user-creation" needs "system-prep", which is not in the plan: taken as done`,
 				`phase "aaa" needs "zzz", which is not in the plan: taken as done`}},
 		{[]string{"aaa", "zzz"}, []string{"aaa"}, "zzz",
@@ -182,8 +186,6 @@ func TestPlanRefuses(t *testing.T) {
 			"there is no phase \"sytem-prep\"\n  hint: did you mean \"system-prep\"?; " + known},
 		"nothing like it": {func(q *Request) { q.Only = []string{"kubernetes"} },
 			"there is no phase \"kubernetes\"\n  hint: " + known},
-		"not in this release": {func(q *Request) { q.Only = []string{"ide-vscode", "system-prep"} },
-			"phase \"ide-vscode\" is not in this release\n  hint: it has system-prep, user-creation, terminal-setup, dev-tools, verification"},
 		"name of a variable": {func(q *Request) { q.Vars = map[string]any{"PATH": "/tmp", "host": "x"} },
 			"host \"alpha\": variable: PATH decides how a host finds and reads programs and cannot be a variable\n  hint: choose a name of your own in lower case\n" +
 				"host \"alpha\": variable: \"host\" is a name vpsctl sets itself\n  hint: choose another name"},
@@ -208,7 +210,7 @@ func TestPlanRefuses(t *testing.T) {
 		"short secret": {func(q *Request) { q.Secrets["developer_password"] = "12345" },
 			"host \"alpha\": the secret \"developer_password\" has 5 bytes: under 6 it cannot be kept out of the output\n  hint: use a longer one"},
 		"a secret where it would be seen": {func(q *Request) { q.Secrets["username"] = "s3cret-name" },
-			"builtin/terminal-setup/phase.yaml:35:9: step \"aliases and prompt of the developer\": as: a secret would be seen here\n  hint: it can go into the content of a file"},
+			"builtin/ide-antigravity/phase.yaml:98:9: step \"settings of the developer\": as: a secret would be seen here\n  hint: it can go into the content of a file"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			q := request()

@@ -2,6 +2,7 @@ package phases
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -32,7 +33,7 @@ func asJSON(t *testing.T, text []byte) any {
 	if err := yaml.Unmarshal(text, &v); err != nil {
 		t.Fatal(err)
 	}
-	b, err := json.Marshal(v)
+	b, err := json.Marshal(jsonKeys(v))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -41,6 +42,27 @@ func asJSON(t *testing.T, text []byte) any {
 		t.Fatal(err)
 	}
 	return doc
+}
+
+// jsonKeys makes keys that are numbers in YAML, such as ports, texts.
+func jsonKeys(v any) any {
+	switch v := v.(type) {
+	case []any:
+		for i := range v {
+			v[i] = jsonKeys(v[i])
+		}
+	case map[string]any:
+		for k := range v {
+			v[k] = jsonKeys(v[k])
+		}
+	case map[any]any:
+		m := map[string]any{}
+		for k, x := range v {
+			m[fmt.Sprint(k)] = jsonKeys(x)
+		}
+		return m
+	}
+	return v
 }
 
 // everyKey is a phase with every key of the format.
