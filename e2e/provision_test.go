@@ -27,6 +27,11 @@ find /etc /root /home -xdev -type f -exec sha256sum {} + | sort
 dpkg-query -W -f '${Package} ${Version} ${db:Status-Status}\n'; apt-mark showmanual
 getent passwd; getent group; systemctl list-unit-files --state=enabled --no-legend; sshd -T`
 
+// spine leaves the desktop and what stands on it to the tests that are about them: it makes most of a run's minutes.
+var spine = []string{"--skip-phase", "desktop-install", "--skip-phase", "rdp-config", "--skip-phase", "ide-vscode", "--skip-phase", "ide-cursor", "--skip-phase", "ide-antigravity"}
+
+func spined(args ...string) []string { return append(args, spine...) }
+
 // TestFirstProvision is the whole story of a fresh VPS: what the built-in phases leave on it, what the record and
 // the screen have, that the password stays secret, that a second run changes nothing, and the developer's first login.
 func TestFirstProvision(t *testing.T) {
@@ -34,7 +39,7 @@ func TestFirstProvision(t *testing.T) {
 	f := FreshLab(t, 1)
 	h := f.Hosts[0]
 	v := newTool(t, f)
-	p := v.start("provision", "--sample-interval", "1s", "-o", "json", "--non-interactive")
+	p := v.start(spined("provision", "--sample-interval", "1s", "-o", "json", "--non-interactive")...)
 	seen := watchProcesses(t, h, p)
 	r := p.wait(0)
 	d := r.doc(t)
@@ -58,7 +63,7 @@ func TestFirstProvision(t *testing.T) {
 	secretPassword(t, v, h, password, r, seen())
 
 	before := on(t, h, fingerprint)
-	again := v.run(0, "provision", "--sample-interval", "1s", "-o", "json")
+	again := v.run(0, spined("provision", "--sample-interval", "1s", "-o", "json")...)
 	if d := again.doc(t).Hosts[0]; d.Changed != 0 || d.Failed != 0 || d.Status != "ok" {
 		t.Errorf("the second run: %+v", d)
 		for _, e := range v.record(h.Name).events {
@@ -79,7 +84,7 @@ func TestFirstProvision(t *testing.T) {
 		t.Error("the password is shown a second time")
 	}
 	firstLogin(t, h, password)
-	v.run(0, "provision", "--sample-interval", "0")
+	v.run(0, spined("provision", "--sample-interval", "0")...)
 	if got := on(t, h, "passwd -S devuser | cut -d' ' -f2"); got != "P" {
 		t.Errorf("a later run has touched the developer's own password: %s", got)
 	}
@@ -291,7 +296,7 @@ func TestProvisionAsAdmin(t *testing.T) {
 	// What cloud images bring, in the way twice: an early drop-in of their own, and root's key with a command.
 	on(t, h, `printf 'PasswordAuthentication yes\n' > /etc/ssh/sshd_config.d/50-cloud-init.conf
 		printf 'command="echo Please login as admin;exit 142" %s\n' "$(cat /root/.ssh/authorized_keys)" > /root/.ssh/authorized_keys`)
-	screen := v.pty("provision", "--sample-interval", "1s")
+	screen := v.pty(spined("provision", "--sample-interval", "1s")...)
 	if screen.code != 0 {
 		t.Fatalf("exit %d\n%s", screen.code, tail(screen.text))
 	}
@@ -322,7 +327,7 @@ func TestProvisionAsAdmin(t *testing.T) {
 		return err
 	}))
 	before := on(t, h, fingerprint)
-	r := v.run(0, "provision", "-o", "json")
+	r := v.run(0, spined("provision", "-o", "json")...)
 	if d := r.doc(t).Hosts[0]; d.Changed != 0 {
 		t.Errorf("the second run: %+v", d)
 	}
