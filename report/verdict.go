@@ -122,6 +122,12 @@ func ended(h *HostRun, rec *HostRecord) (wire.Status, Outcome, *HostError) {
 		if h.Error != nil && h.Error.Kind == LocalFault { // the host is done, its record here is not
 			return end.Status, LocalFault, h.Error
 		}
+		if h.Error != nil && h.Error.Kind == VerificationFailed { // what this machine saw of it
+			return wire.Failed, VerificationFailed, h.Error
+		}
+		if s := rec.failedCheck(); s != nil {
+			return wire.Failed, VerificationFailed, &HostError{Stage: s.ID, Message: cmp.Or(s.Reason, "does not hold"), Hint: s.Hint}
+		}
 		return end.Status, Done, nil
 	case wire.Cancelled:
 		return wire.Cancelled, Cancelled, endError(rec)
@@ -136,7 +142,23 @@ func ended(h *HostRun, rec *HostRecord) (wire.Status, Outcome, *HostError) {
 	case "rollback":
 		return wire.Failed, RollbackFailed, endError(rec)
 	}
+	if rec.Start != nil && rec.Start.Verb == "verify" {
+		return wire.Failed, VerificationFailed, endError(rec)
+	}
 	return wire.Failed, PhaseFailed, endError(rec)
+}
+
+// failedCheck is the first check of the verification that does not hold. What
+// is not critical there lets a run go on, but is no success either.
+func (r *HostRecord) failedCheck() *StepRecord {
+	for i := range r.Phases {
+		for j := range r.Phases[i].Steps {
+			if s := &r.Phases[i].Steps[j]; r.Phases[i].ID == "verification" && s.Status == wire.Failed {
+				return s
+			}
+		}
+	}
+	return nil
 }
 
 // endError says what failed: the step that did says more than the end.
