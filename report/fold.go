@@ -65,6 +65,8 @@ func (r *HostRecord) remark(e *wire.Event, at time.Duration) {
 		r.guard(e, at)
 	case e.Kind == wire.KindNote && e.Note != nil:
 		add(r, &r.Notes, newNote(e, at))
+	case e.Kind == wire.KindFetched && e.Fetched != nil:
+		r.fetched(e, at)
 	case e.Kind == wire.KindCancelled:
 		n := newNote(e, at)
 		r.Cancel = &n
@@ -177,6 +179,7 @@ func (r *HostRecord) step(e *wire.Event, at time.Duration) {
 	s.Reason, s.Hint, s.Stderr = cleanLine(end.Reason), cleanLine(end.Hint), Clean(end.Stderr)
 	s.RC, s.Optional, s.Critical, s.TimedOut = end.RC, end.Optional, end.Critical, end.TimedOut
 	s.Attempts = max(1, end.Attempts)
+	s.Found = cleanFound(end.Found)
 	if s.Created = cleanLine(end.Created); s.Created != "" {
 		r.Created = append(r.Created, s.Created)
 	}

@@ -25,6 +25,7 @@ type HostRecord struct {
 	Curves    Curves
 	Alerts    []Alert
 	Waits     []Wait
+	Fetched   []Fetched
 	Guards    []Guard
 	Notes     []Note
 	Undo      []Undo
@@ -122,7 +123,8 @@ type StepRecord struct {
 	Created  string
 	Attempts int
 	TimedOut bool
-	Undo     int // undo entries written before it acted
+	Undo     int         // undo entries written before it acted
+	Found    *wire.Found // of a look at it
 }
 
 // Duration of a step that ended, else 0.

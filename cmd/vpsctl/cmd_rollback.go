@@ -48,12 +48,7 @@ func rollback(k *call) error {
 	if err != nil {
 		return err
 	}
-	dir, err := k.begin(runID, hosts, plans)
-	if err != nil {
-		return err
-	}
-	defer dir.Close()
-	return k.drive(dir, inv, hosts, plans, nil).run(w)
+	return k.record(runID, inv, hosts, plans, nil, w)
 }
 
 // undoable opens the run that is named, or the last one that can have changed

@@ -42,12 +42,7 @@ func runScript(k *call) error {
 	if err := k.trusted(inv); err != nil {
 		return err
 	}
-	dir, err := k.begin(runID, hosts, plans)
-	if err != nil {
-		return err
-	}
-	defer dir.Close()
-	return k.drive(dir, inv, hosts, plans, nil).run(w)
+	return k.record(runID, inv, hosts, plans, nil, w)
 }
 
 // script reads the script of that name; "-" is standard input.

@@ -31,6 +31,7 @@ type drive struct {
 	lines   lines
 	dialer  *remote.Dialer
 	events  sync.Mutex // of --events: one line at a time
+	extra   extra
 
 	mu       sync.Mutex
 	sessions map[string]*remote.Session
@@ -49,6 +50,14 @@ func (k *call) drive(dir *report.RunDir, inv *inventory.Inventory, hosts []inven
 		d.screen.status(host, statusText(s))
 	})
 	return d
+}
+
+// extra is what a verb does beyond what every run does. The functions may be
+// nil; heard and beside are called from several goroutines.
+type extra struct {
+	heard  func(host string, e *wire.Event)                       // each event
+	beside func(context.Context, inventory.Host, *remote.Session) // through the same line, once the host's run has ended
+	result func(*report.Report) error                             // instead of what provision prints at the end
 }
 
 // statusText says what a connection is doing; a running one speaks for itself.
@@ -142,7 +151,11 @@ func (d *drive) host(ctx context.Context, h inventory.Host) (rec *report.HostRec
 		defer cancel()
 	}
 	rec = writer.Record()
-	if err = d.follow(ctx, h, s, writer); errors.Is(err, errLeft) {
+	err = d.follow(ctx, h, s, writer)
+	if err == nil && d.extra.beside != nil {
+		d.extra.beside(ctx, h, s)
+	}
+	if errors.Is(err, errLeft) {
 		return rec, nil
 	}
 	if err != nil && ctx.Err() != nil {
@@ -250,7 +263,7 @@ func (k *keeper) watch(ctx context.Context) {
 // report is what is left on the host, where the guide looks for it: the same
 // bytes as here. A script's is not about the phases the guide looks for.
 func (k *keeper) report() []byte {
-	if s := k.w.Record().Start; s != nil && s.Verb == "run" {
+	if s := k.w.Record().Start; s != nil && (s.Verb == "run" || s.Verb == "verify") {
 		return nil
 	}
 	doc, err := k.w.Report().JSON()
@@ -283,6 +296,9 @@ func (k *keeper) take(raw []byte, e *wire.Event) error {
 	}
 	k.alerted()
 	k.heard = time.Now()
+	if k.d.extra.heard != nil {
+		k.d.extra.heard(k.host, e)
+	}
 	k.d.tell(k.host, raw, e)
 	if k.d.Bool("detach") && e.Kind == wire.KindStart {
 		return errLeft
@@ -346,21 +362,34 @@ func (d *drive) keep(h inventory.Host, rec *report.HostRecord, err error) bool {
 	return uerr == nil && (verdict.Outcome == report.Done || verdict.Outcome == report.Running)
 }
 
-// recordError is an error as run.json and the report have it.
+// recordError is an error as run.json and the report have it: the host goes on
+// by itself where this machine has only stopped to follow.
 func (d *drive) recordError(err error) *report.HostError {
 	attach := "vpsctl runs attach " + d.dir.ID()
+	e := seenError(err)
+	var late timeoutError
+	switch {
+	case errors.Is(err, errStopped):
+	case e.Kind == report.Cancelled:
+		e.Message, e.Hint = "left before the host had ended ("+err.Error()+"); it goes on by itself", attach
+	case errors.As(err, &late):
+		e.Message, e.Hint = e.Message+"; the host goes on by itself", attach
+	}
+	return e
+}
+
+// seenError is what this machine saw go wrong with a host.
+func seenError(err error) *report.HostError {
 	e := &report.HostError{Kind: report.LocalFault, Stage: "vpsctl", Message: report.Clean(err.Error()), Hint: hintOf(err)}
 	var host *remote.Error
 	var exit exitError
 	var secret hostSecretError
 	var late timeoutError
 	switch {
-	case errors.Is(err, errStopped):
+	case errors.Is(err, errStopped), errors.As(err, &exit), errors.Is(err, context.Canceled):
 		e.Kind = report.Cancelled
-	case errors.As(err, &exit), errors.Is(err, context.Canceled):
-		e.Kind, e.Message, e.Hint = report.Cancelled, "left before the host had ended ("+err.Error()+"); it goes on by itself", attach
 	case errors.As(err, &late):
-		e.Kind, e.Message, e.Hint = report.PhaseFailed, e.Message+"; the host goes on by itself", attach
+		e.Kind = report.PhaseFailed
 	case errors.As(err, &host):
 		e.Kind, e.Stage = outcomeOf(host), host.Stage
 	case errors.As(err, &secret):

@@ -11,10 +11,14 @@ import (
 
 	"github.com/vpsctl/vpsctl/inventory"
 	"github.com/vpsctl/vpsctl/payload/wire"
+	"github.com/vpsctl/vpsctl/phases"
 	"github.com/vpsctl/vpsctl/report"
 )
 
 func provision(k *call) error {
+	if err := k.checkDryFlags(); err != nil {
+		return err
+	}
 	inv, hosts, err := k.hosts()
 	if err != nil {
 		return err
@@ -35,6 +39,14 @@ func provision(k *call) error {
 	if err := k.trusted(inv); err != nil {
 		return err
 	}
+	if k.Bool("dry-run") {
+		return k.dryRun(inv, hosts, plans, cat, w)
+	}
+	return k.record(runID, inv, hosts, plans, cat, w)
+}
+
+// record drives a new run, from its record's first line to its exit code.
+func (k *call) record(runID string, inv *inventory.Inventory, hosts []inventory.Host, plans []wire.Plan, cat *phases.Catalog, w width) error {
 	dir, err := k.begin(runID, hosts, plans)
 	if err != nil {
 		return err
@@ -119,7 +131,7 @@ func (d *drive) finalPlan(ctx context.Context, h inventory.Host) (*wire.Plan, er
 	if d.catalog == nil { // of one script: it is whole already
 		return d.plans[h.Name], nil
 	}
-	secrets, err := d.secrets(ctx, h)
+	secrets, err := d.secrets(ctx, d.inv, h)
 	if err != nil {
 		return nil, err
 	}
@@ -130,27 +142,30 @@ func (d *drive) finalPlan(ctx context.Context, h inventory.Host) (*wire.Plan, er
 		}
 		secrets[passwordSecret] = cred.Password
 	}
-	p, _, err := d.catalog.Plan(d.request(d.dir.ID(), h, secrets))
+	return d.fullPlan(d.catalog, d.dir.ID(), h, secrets)
+}
+
+// fullPlan is a host's plan with these secrets.
+func (k *call) fullPlan(cat *phases.Catalog, runID string, h inventory.Host, secrets map[string]string) (*wire.Plan, error) {
+	p, _, err := cat.Plan(k.request(runID, h, secrets))
 	if err != nil {
 		return nil, err
 	}
 	p.Exclusive, p.HostLogs = true, true
-	if d.Bool("skip-validation") {
-		for i := range p.Phases {
-			p.Phases[i].Requires = nil
-		}
+	if k.Bool("skip-validation") {
+		withoutRequires(&p)
 	}
 	return &p, nil
 }
 
 // secrets are the values of a host's secret variables.
-func (d *drive) secrets(ctx context.Context, h inventory.Host) (map[string]string, error) {
+func (k *call) secrets(ctx context.Context, inv *inventory.Inventory, h inventory.Host) (map[string]string, error) {
 	secrets := map[string]string{}
 	for name, v := range h.Vars {
 		if v.Secret == nil {
 			continue
 		}
-		s, err := v.Secret.Resolve(ctx, d.inv.Dir())
+		s, err := v.Secret.Resolve(ctx, inv.Dir())
 		if err != nil {
 			return nil, hostSecretError{h.Name, name, err}
 		}
@@ -167,7 +182,7 @@ func (d *drive) masker(ctx context.Context, h inventory.Host, plan *wire.Plan) *
 	if plan != nil {
 		secrets = maps.Clone(plan.Secrets)
 	} else {
-		secrets, _ = d.secrets(ctx, h)
+		secrets, _ = d.secrets(ctx, d.inv, h)
 	}
 	if secrets == nil { // a plan without secrets has no map of them
 		secrets = map[string]string{}
