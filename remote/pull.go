@@ -61,18 +61,16 @@ func (s *Session) Pull(ctx context.Context, src, dir string, most int64, progres
 	if src = path.Clean(src); strings.ContainsAny(src, "\n\x00") || src == "." || src == "/" || src == "~" || strings.HasPrefix(src, "..") {
 		return Pulled{}, s.fail("pull", Local, "name a file or a folder", "%q cannot be copied", src)
 	}
-	c, err := s.connect(ctx, s.d.lim.tries)
-	if err != nil {
-		return Pulled{}, err
-	}
-	stop := context.AfterFunc(ctx, func() { c.abort(context.Cause(ctx)) })
-	defer stop()
-	p := &puller{Session: s, c: c, from: path.Dir(src), progress: progress, list: newListing(path.Base(src), most)}
-	if err := p.ask(ctx, src); err != nil {
-		return p.got(), s.problem(ctx, "pull", err)
-	}
-	err = p.land(ctx, dir)
-	return p.got(), s.problem(ctx, "pull", err)
+	p := &puller{Session: s, from: path.Dir(src), progress: progress, ours: map[string]bool{}, left: map[string]int64{}}
+	err := s.copying(ctx, "pull", p.bytes.Load, func(c *conn) error {
+		p.c, p.cl, p.list = c, nil, newListing(path.Base(src), most)
+		p.done = Pulled{Resumed: p.done.Resumed, Via: p.done.Via}
+		if err := p.ask(ctx, src); err != nil {
+			return err
+		}
+		return p.land(ctx, dir)
+	})
+	return p.got(), err
 }
 
 // puller is one copy on its way from one host.
@@ -85,11 +83,16 @@ type puller struct {
 	progress func(got, total int64)
 	mu       sync.Mutex
 	done     Pulled
+	ours     map[string]bool  // what was begun by this call, by name
+	left     map[string]int64 // bytes of files that an earlier call has left
 	bytes    atomic.Int64
 }
 
 func (p *puller) got() Pulled {
 	g := p.done
+	if p.list == nil {
+		return g
+	}
 	g.Path, g.Bytes = p.list.base, p.bytes.Load()
 	g.Refused, g.Left = p.list.refused, p.list.left
 	return g
@@ -182,7 +185,11 @@ func (p *puller) file(ctx context.Context, root *os.Root, e entry) error {
 	}
 	l := &landing{root: root, e: e, name: filepath.FromSlash(e.name), count: p.count}
 	if l.here() {
-		p.note(func(g *Pulled) { g.Same++; g.Files++ })
+		p.note(func(g *Pulled) {
+			if g.Files++; !p.ours[e.name] {
+				g.Same++
+			}
+		})
 		return nil
 	}
 	for try := range 2 { // the second from its beginning, without a window
@@ -190,6 +197,7 @@ func (p *puller) file(ctx context.Context, root *os.Root, e entry) error {
 		if err != nil {
 			return p.fail("pull", Local, "", "%w", err)
 		}
+		p.resume(e.name, at, try)
 		err = p.fetch(ctx, e, at, l, try > 0)
 		err = errors.Join(l.err, err)
 		if err == nil {
@@ -201,9 +209,6 @@ func (p *puller) file(ctx context.Context, root *os.Root, e entry) error {
 		case err == nil:
 			p.note(func(g *Pulled) {
 				g.Files++
-				if try == 0 {
-					g.Resumed += at
-				}
 			})
 			return nil
 		case l.err != nil:
@@ -213,6 +218,21 @@ func (p *puller) file(ctx context.Context, root *os.Root, e entry) error {
 		}
 	}
 	return p.fail("pull", Refused, "try again", "%s: it changes while it is fetched, or %w", e.name, errDamaged)
+}
+
+// resume notes what an earlier call has left of a file: all of it, until it
+// shows that it was not worth keeping.
+func (p *puller) resume(name string, at int64, try int) {
+	p.note(func(g *Pulled) {
+		switch {
+		case try > 0:
+			g.Resumed -= p.left[name]
+			delete(p.left, name)
+		case !p.ours[name]:
+			p.ours[name], p.left[name] = true, at
+			g.Resumed += at
+		}
+	})
 }
 
 func (p *puller) note(f func(g *Pulled)) {

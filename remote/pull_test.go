@@ -2,6 +2,7 @@ package remote
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -10,7 +11,9 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/vpsctl/vpsctl/remote/sshtest"
 )
@@ -92,21 +95,65 @@ func TestPullContinues(t *testing.T) {
 	})
 }
 
-// A line that breaks leaves what has arrived, under a name of its own.
-func TestPullOnALineThatBreaks(t *testing.T) {
+// A line that breaks in the middle is dialled again, and the copy goes on where
+// it was, both ways; where it cannot be dialled any more, what has arrived is
+// kept, under a name of its own, and another call goes on.
+func TestCopiesOverALineThatBreaks(t *testing.T) {
+	body := make([]byte, 20<<20)
+	rand.Read(body)
+	eachWay(t, func(t *testing.T, r *rig, via string) {
+		file := filepath.Join(source(t, map[string]string{"big": string(body)}), "big")
+		src := openSource(t, file)
+		first := r.Counts().Connections
+		pushed, err := r.session(t).Push(testContext(t), src, "big", cutAfter(r, 10<<20))
+		if err != nil || pushed.Resumed != 0 || pushed.Same != 0 || pushed.Bytes < int64(len(body)) || pushed.Bytes > int64(len(body))*9/4 || r.Counts().Connections-first != 2 {
+			t.Errorf("push: %+v, %v, %d connections", pushed, err, r.Counts().Connections-first)
+		}
+		if b, err := os.ReadFile(filepath.Join(r.Home, "big")); err != nil || !bytes.Equal(b, body) {
+			t.Errorf("push: %d bytes, %v", len(b), err)
+		}
+		dir := t.TempDir()
+		first = r.Counts().Connections
+		got, err := r.session(t).Pull(testContext(t), "big", dir, plenty, cutAfter(r, 10<<20))
+		if err != nil || got.Files != 1 || got.Same != 0 || got.Resumed != 0 || got.Bytes != int64(len(body)) || r.Counts().Connections-first != 2 {
+			t.Errorf("pull: %+v, %v, %d connections", got, err, r.Counts().Connections-first)
+		}
+		if have := tree(t, filepath.Join(dir, "web1")); len(have) != 1 || !strings.HasSuffix(have["big"], string(body)) {
+			t.Errorf("pull: %d files, or not the right one", len(have))
+		}
+	})
+}
+
+// cutAfter cuts the line once, when so many bytes have passed.
+func cutAfter(r *rig, n int64) func(got, _ int64) {
+	var once sync.Once
+	return func(got, _ int64) {
+		if got > n {
+			once.Do(r.Cut)
+		}
+	}
+}
+
+func TestPullFromAHostThatGoes(t *testing.T) {
 	r := newRig(t, sshtest.Options{})
 	body := make([]byte, 20<<20)
 	rand.Read(body)
 	r.put(t, "big", string(body))
 	dir := t.TempDir()
+	r.dialer = NewDialer(r.opt)
+	r.dialer.lim.giveUp, r.dialer.lim.backoff = 300*time.Millisecond, 10*time.Millisecond
+	var once sync.Once
 	_, err := r.session(t).Pull(testContext(t), "big", dir, plenty, func(got, _ int64) {
 		if got > 2<<20 {
-			r.Cut()
+			once.Do(r.Down)
 		}
 	})
-	wantError(t, err, Unreachable, "line was lost")
+	wantError(t, err, Unreachable, "gave up", "continued")
 	if _, err := os.Stat(filepath.Join(dir, "web1", "big")); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("half a file has the name of a whole one: %v", err)
+	}
+	if err := r.Up(); err != nil {
+		t.Fatal(err)
 	}
 	got, err := r.session(t).Pull(testContext(t), "big", dir, plenty, nil)
 	if err != nil || got.Resumed < 2<<20 || got.Bytes+got.Resumed != int64(len(body)) {

@@ -39,23 +39,24 @@ func (s *Session) Push(ctx context.Context, src *Source, dst string, progress fu
 	if err != nil {
 		return Pushed{}, err
 	}
-	c, err := s.connect(ctx, s.d.lim.tries)
-	if err != nil {
-		return Pushed{}, err
-	}
-	stop := context.AfterFunc(ctx, func() { c.abort(context.Cause(ctx)) })
-	defer stop()
 	if progress == nil {
 		progress = func(int64, int64) {}
 	}
-	p := &pusher{Session: s, c: c, src: src, dst: to, progress: progress, got: Pushed{Path: to, Files: src.Files}}
-	err = p.push(ctx)
-	if errors.Is(err, errDamaged) { // what was there of an earlier copy was not what it seemed
-		p.got.Resumed = 0
-		err = p.push(ctx)
-	}
-	return p.got, s.problem(ctx, "push", err)
+	p := &pusher{Session: s, src: src, dst: to, progress: progress, got: Pushed{Path: to, Files: src.Files, Same: -1}}
+	err = s.copying(ctx, "push", p.moved, func(c *conn) error {
+		p.c = c
+		err := p.push(ctx)
+		if errors.Is(err, errDamaged) { // what was there of an earlier copy was not what it seemed
+			p.got.Resumed = 0
+			err = p.push(ctx)
+		}
+		return err
+	})
+	p.got.Same = max(0, p.got.Same)
+	return p.got, err
 }
+
+func (p *pusher) moved() int64 { return atomic.LoadInt64(&p.got.Bytes) }
 
 // target is the name the copy will have on the host.
 func (s *Session) target(src *Source, dst string) (string, error) {
@@ -88,6 +89,7 @@ type pusher struct {
 	pack     *pack
 	uid      string
 	have     int64 // bytes of the pack that are on the host
+	from     int64 // first byte of the pack that is sent
 }
 
 func (p *pusher) kind() string {
@@ -106,7 +108,9 @@ func (p *pusher) push(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	p.got.Same = len(same)
+	if p.got.Same < 0 { // later, what is the same may have come with us
+		p.got.Same = len(same)
+	}
 	if len(same) == p.src.Files && !p.src.hollow() {
 		return nil
 	}
@@ -235,18 +239,20 @@ func (p *pusher) through(ctx context.Context) error {
 	p.got.Via = "shell"
 	p.resume(p.have)
 	w := p.words("add")
-	in := p.reader(ctx, p.got.Resumed)
+	in := p.reader(ctx)
 	defer in.Close()
 	return p.settle(ctx, p.order(settleScript, w...), w[0], in)
 }
 
 // resume notes how much of the pack need not be sent.
 func (p *pusher) resume(have int64) {
-	p.got.Resumed = 0
-	if have <= p.pack.size {
+	if have > p.pack.size {
+		have = 0
+	}
+	if p.from = have; p.moved() == 0 { // later, what is there has come with us
 		p.got.Resumed = have
 	}
-	p.progress(p.got.Resumed, p.pack.size)
+	p.progress(have, p.pack.size)
 }
 
 // words are the arguments of the script that puts the pack in its place.
@@ -315,10 +321,10 @@ func (p *pusher) upload(ctx context.Context) (folder string, err error) {
 	if err != nil {
 		return "", noSpace(cl, int(p.pack.size), fmt.Errorf("%s: %w", folder, err))
 	}
-	in := p.reader(ctx, p.got.Resumed)
+	in := p.reader(ctx)
 	defer in.Close()
-	if _, err = f.Seek(p.got.Resumed, io.SeekStart); err == nil {
-		_, err = f.ReadFromWithConcurrency(io.LimitReader(in, p.pack.size-p.got.Resumed), 64)
+	if _, err = f.Seek(p.from, io.SeekStart); err == nil {
+		_, err = f.ReadFromWithConcurrency(io.LimitReader(in, p.pack.size-p.from), 64)
 	}
 	if cerr := f.Close(); err == nil {
 		err = cerr
@@ -361,10 +367,13 @@ func (p *pusher) enter(cl *sftp.Client, folder string) (have int64, err error) {
 	return have, err
 }
 
-// reader reads the pack from a byte on, and tells how far it has come.
-func (p *pusher) reader(ctx context.Context, from int64) *counted {
-	return &counted{r: p.pack.reader(from), ctx: ctx, add: func(n int64) {
-		p.progress(atomic.AddInt64(&p.got.Bytes, n)+p.got.Resumed, p.pack.size)
+// reader reads the rest of the pack, and tells how far it has come.
+func (p *pusher) reader(ctx context.Context) *counted {
+	at := p.from
+	return &counted{r: p.pack.reader(p.from), ctx: ctx, add: func(n int64) {
+		atomic.AddInt64(&p.got.Bytes, n)
+		at += n
+		p.progress(at, p.pack.size)
 	}}
 }
 
