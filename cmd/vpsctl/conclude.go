@@ -44,7 +44,11 @@ func (d *drive) conclude(signal error) error {
 	d.notify.tell(notice{Kind: "end", RunID: d.dir.ID(), Status: string(rep.Verdict.Status), ExitCode: &code, Text: rep.Verdict.Text})
 	d.notify.close(d.ui)
 	d.slower(rep)
-	if err := errors.Join(err, d.result(rep), d.passwords()); err != nil {
+	result := func(rep *report.Report) error { return errors.Join(d.result(rep), d.passwords()) }
+	if d.extra.result != nil {
+		result = d.extra.result
+	}
+	if err := errors.Join(err, result(rep)); err != nil {
 		return err
 	}
 	if code == exitDone {
