@@ -45,6 +45,7 @@ func (p *page) host(h *HostReport, o TextOptions) {
 		p.changes(rec)
 		p.alerts(rec, o)
 		p.notes(h, o)
+		p.downloads(rec)
 		p.resources(rec)
 		p.score(rec)
 	}
