@@ -28,6 +28,7 @@ func newApp(s streams) *cli.App {
 			"vpsctl plan", "vpsctl plan -l alpha --only-phase system-prep", "vpsctl plan -o json > plan.json")},
 		{Name: "provision", Usage: "bring the hosts to the plan; stream, record, report", Flags: flags(hostFlags, planFlags, provisionFlags, tryFlags), Action: with(provision), CustomHelpTemplate: help(
 			"vpsctl provision -i inventory.yaml", "vpsctl provision -l eu --skip-phase user-creation", "vpsctl provision --dry-run --exit-code", "vpsctl provision -o json --non-interactive > result.json")},
+		verifyCommand(),
 		rollbackCommand(),
 		runsCommand(),
 		monitorCommand(),
@@ -40,6 +41,8 @@ func newApp(s streams) *cli.App {
 			&cli.BoolFlag{Name: "serve", Usage: "show the run in a browser on this machine, as it grows"},
 			&cli.StringFlag{Name: "to", Usage: "write to `FILE` instead of standard output"}}), Action: with(reportRun), CustomHelpTemplate: help(
 			"vpsctl report", "vpsctl report --format html --to report.html", "vpsctl report --serve", "vpsctl report 20261123-101502-x7k2 --format junit --to junit.xml")},
+		sshCommand(),
+		rdpCommand(),
 		credentialsCommand(),
 		hostsCommand(),
 		{Name: "clean", Usage: "remove everything vpsctl left on the hosts", Flags: flags(hostFlags, []cli.Flag{yesFlag,

@@ -138,9 +138,10 @@ func (c credentials) waiting() ([]credential, error) {
 }
 
 func credentialsCommand() *cli.Command {
-	return &cli.Command{Name: "credentials", Usage: "generated passwords", CustomHelpTemplate: help("vpsctl credentials show", "vpsctl credentials show alpha", "vpsctl credentials show -o json"), Subcommands: []*cli.Command{
+	return &cli.Command{Name: "credentials", Usage: "generated passwords", CustomHelpTemplate: help("vpsctl credentials show", "vpsctl credentials show alpha", "vpsctl credentials rotate -l alpha"), Subcommands: []*cli.Command{
 		{Name: "show", Usage: "print generated passwords once and forget them", ArgsUsage: "[HOST…]", Flags: flags(talkFlags, stateFlags), Action: with(credentialsShow), CustomHelpTemplate: help(
 			"vpsctl credentials show", "vpsctl credentials show alpha", "vpsctl credentials show -o json")},
+		rotateCommand(),
 	}}
 }
 

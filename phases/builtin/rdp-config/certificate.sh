@@ -40,7 +40,8 @@ make)
   mv -f "$temp/cert" "$cert"
   ;;
 ask)
-  [ -f "$cert" ] && [ -f "$key" ] || no "xrdp has no certificate of its own"
+  [ -f "$cert" ] || no "xrdp has no certificate of its own"
+  [ -f "$key" ] || no "the key of xrdp's certificate is not there"
   [ "$(stat -c '%U:%G %a' "$key")" = 'root:xrdp 640' ] || no "$key is $(stat -c '%U:%G %a' "$key"), not root:xrdp 640"
   openssl x509 -in "$cert" -noout -checkend 2592000 >/dev/null 2>&1 || no "the certificate ends within 30 days"
   [ "$(openssl x509 -in "$cert" -noout -pubkey 2>/dev/null)" = "$(openssl pkey -in "$key" -pubout 2>/dev/null)" ] ||

@@ -22,38 +22,63 @@ ssh_ports() {
   } | sort -nu
 }
 
-added() { ufw show added | sed -n 's/^ufw //p'; }
+# ufw keeps each rule as a comment of its own file:
+#   ### tuple ### allow tcp 22 0.0.0.0/0 any 0.0.0.0/0 in comment=HEX
+# Ours, one a line, as "protocol port from"; their comments begin with "vpsctl ".
+ours() {
+  awk '/^### tuple ### allow / && / comment=76707363746c20/ {
+    print $5, $6, ($9 == "0.0.0.0/0" || $9 == "::/0" ? "any" : $9) }' /etc/ufw/user.rules /etc/ufw/user6.rules | sort -u
+}
 
-# The rules there shall be with a comment of ours.
+# Does somebody else have a rule about this port?
+theirs() {
+  awk -v port="$1" '/^### tuple ### / && !/ comment=76707363746c20/ && ($5 == "tcp" || $5 == "any") {
+    n = split($6, word, ",")
+    for (i = 1; i <= n; i++) {
+      m = split(word[i], range, ":")
+      if (word[i] == "any" || port + 0 >= range[1] + 0 && port + 0 <= range[m] + 0) found = 1
+    }
+  }
+  END { exit !found }' /etc/ufw/user.rules /etc/ufw/user6.rules
+}
+
 wanted() {
-  others=$(added | grep -v " comment 'vpsctl " || true)
   for port in $(ssh_ports); do
-    named="(^|[ ,:])$port([ ,:/]|\$)"
-    [ "$port" != 22 ] || named="$named|(^| )(OpenSSH|ssh|SSH)( |\$)"
-    echo "$others" | grep -qE "$named" || echo "allow $port/tcp comment 'vpsctl SSH'"
+    theirs "$port" || echo "tcp $port any"
   done
   case $rdp_from in
   tunnel) ;;
-  any) echo "allow 3389/tcp comment 'vpsctl RDP'" ;;
-  *) for from in $rdp_from; do echo "allow from $from to any port 3389 proto tcp comment 'vpsctl RDP'"; done ;;
+  any) echo "tcp 3389 any" ;;
+  *) for from in $rdp_from; do echo "tcp 3389 $from"; done ;;
   esac
-  for port in $firewall_allow; do echo "allow $port comment 'vpsctl allowed'"; done
+  for port in $firewall_allow; do echo "${port#*/} ${port%/*} any"; done
 }
 
-ours() { added | grep " comment 'vpsctl " || true; }
-
-# Rules in $1 that are not in $2, one a line.
-without() { printf '%s\n' "$1" | while IFS= read -r rule; do printf '%s\n' "$2" | grep -qxF "$rule" || printf '%s\n' "$rule"; done; }
-
-# The rule's words are ours or ufw's own: xargs takes the quotes off.
-ufw_do() { printf '%s\n' "$1" | xargs ufw; }
-
-# What listens for others than this host and has no rule.
-shut() {
-  ss -Hltn | awk '$4 !~ /^(127\.|\[::1\])/ { sub(/.*:/, "", $4); print $4 }' | sort -nu | while read -r port; do
-    added | grep -qE "(^|[ ,:])$port([ ,:/]|\$)" || printf ' %s' "$port"
+# Lines of $1 that are not in $2.
+without() {
+  printf '%s\n' "$1" | while IFS= read -r line; do
+    [ -z "$line" ] || printf '%s\n' "$2" | grep -qxF "$line" || printf '%s\n' "$line"
   done
 }
+
+# change [delete] PROTOCOL PORT FROM
+change() {
+  if [ "$1" = delete ]; then
+    ufw --force delete allow proto "$2" from "$4" to any port "$3"
+  else
+    ufw allow proto "$1" from "$3" to any port "$2" comment "vpsctl rule"
+  fi
+}
+
+# What listens for others than this host and is let in by no rule.
+shut() {
+  ss -Hltn | awk '$4 !~ /^(127\.|\[::1\])/ { sub(/.*:/, "", $4); print $4 }' | sort -nu | while read -r port; do
+    theirs "$port" || ours | grep -q "^tcp $port " || printf ' %s' "$port"
+  done
+}
+
+on() { grep -qx 'ENABLED=yes' /etc/ufw/ufw.conf && iptables -S INPUT 2>/dev/null | grep -q -- '-j ufw-before-input'; }
+denies() { grep -qxE 'DEFAULT_INPUT_POLICY="?(DROP|REJECT)"?' /etc/default/ufw; }
 
 case $1 in
 possible)
@@ -61,14 +86,14 @@ possible)
   [ -x /usr/sbin/ufw ] || no "ufw is not there"
   ;;
 ask)
-  ufw status | grep -qx 'Status: active' || no "the firewall is off"
-  grep -qxE 'DEFAULT_INPUT_POLICY="?(DROP|REJECT)"?' /etc/default/ufw || no "what no rule is about is let in"
+  on || no "the firewall is off"
+  denies || no "what no rule is about is let in"
   want=$(wanted)
   have=$(ours)
-  missing=$(without "$want" "$have")
-  [ -z "$missing" ] || no "no rule: $(echo "$missing" | head -n 1)"
-  extra=$(without "$have" "$want")
-  [ -z "$extra" ] || no "not wanted any more: $(echo "$extra" | head -n 1)"
+  missing=$(without "$want" "$have" | head -n 1)
+  [ -z "$missing" ] || no "there is no rule for $missing"
+  extra=$(without "$have" "$want" | head -n 1)
+  [ -z "$extra" ] || no "there is still a rule for $extra"
   ;;
 set)
   if [ ! -d "$kept" ]; then
@@ -77,22 +102,22 @@ set)
     cp -a /etc/default/ufw /etc/ufw/ufw.conf /etc/ufw/user.rules /etc/ufw/user6.rules "$temp/"
     mv "$temp" "$kept"
   fi
-  # SSH first: from the first moment on that the firewall is on, it lets us in.
+  # SSH first: from the moment on that the firewall is on, it lets us in.
   want=$(wanted)
   have=$(ours)
-  without "$want" "$have" | while IFS= read -r rule; do [ -z "$rule" ] || ufw_do "$rule"; done
-  without "$have" "$want" | while IFS= read -r rule; do [ -z "$rule" ] || ufw_do "--force delete $rule"; done
-  grep -qxE 'DEFAULT_INPUT_POLICY="?(DROP|REJECT)"?' /etc/default/ufw || ufw default deny incoming
-  ufw status | grep -qx 'Status: active' || ufw --force enable
+  without "$want" "$have" | while read -r proto port from; do change "$proto" "$port" "$from"; done
+  without "$have" "$want" | while read -r proto port from; do change delete "$proto" "$port" "$from"; done
+  denies || ufw default deny incoming
+  on || ufw --force enable
   closed=$(shut)
-  [ -z "$closed" ] || echo "closed to the outside now, though something listens there:$closed; firewall_allow opens ports"
+  [ -z "$closed" ] || echo "closed to the outside now, though something listens there:$closed (firewall_allow opens ports)"
   ;;
 undo)
   [ -d "$kept" ] || exit 0
-  ! grep -qx 'ENABLED=no' "$kept/ufw.conf" || ufw --force disable
+  if ! grep -qx 'ENABLED=yes' "$kept/ufw.conf"; then ufw --force disable; fi
   cp -a "$kept/ufw.conf" "$kept/user.rules" "$kept/user6.rules" /etc/ufw/
   cp -a "$kept/ufw" /etc/default/ufw
-  ! grep -qx 'ENABLED=yes' "$kept/ufw.conf" || ufw reload
+  if grep -qx 'ENABLED=yes' "$kept/ufw.conf"; then ufw reload; fi
   rm -rf "$kept"
   ;;
 esac

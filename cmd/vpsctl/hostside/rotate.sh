@@ -1,0 +1,5 @@
+# A new password for $username, by a file: never in an argument.
+set -eu
+getent passwd "$username" >/dev/null || { echo "there is no user $username" >&2; exit 1; }
+printf '%s:%s\n' "$username" "$(cat "$VPSCTL_SECRETS/developer_password")" | chpasswd
+if [ "$must_change" = true ]; then chage -d 0 "$username"; fi
