@@ -38,7 +38,7 @@ func Vars() []Var {
 		{Name: "apt_mirror", Type: "string", Default: "", check: checkMirror,
 			Doc: "URL of a Debian mirror to use instead of the host's own; security updates stay where they are"},
 		{Name: "apt_max_parallel", Type: "int", Default: 3, check: between(1, 16),
-			Doc: "package mirrors that apt downloads from at the same time; 1: strictly one download after the other"},
+			Doc: "packages that are downloaded at the same time; 1: strictly one after the other; small hosts: 1"},
 		{Name: "download_timeout", Type: "int", Default: 300, check: between(10, 7200),
 			Doc: "seconds without progress after which one attempt of a download is given up"},
 		{Name: "apt_clean", Type: "bool", Default: false,

@@ -1,5 +1,7 @@
 #!/bin/sh
 # apt.sh repair    finishes what dpkg left half done
+# apt.sh lists     fetches the package lists
+# apt.sh listed    answers whether an upgrade can go by them, or is not due
 # apt.sh upgrade   upgrades installed packages; removes none
 # apt.sh upgraded  answers whether that is done, as $upgrade wants it:
 #                  first = once on this host, always = nothing is left to do
@@ -17,13 +19,26 @@ get() {
 # that the mirror has for them.
 recent() { [ -n "$(find "$stamp" -mmin -360 2>/dev/null)" ]; }
 
+fresh() {
+  [ -n "$(find /var/lib/apt/lists -maxdepth 0 -mmin -360)" ] && [ -n "$(find /var/lib/apt/lists -name '*_Packages*' -print -quit)" ] &&
+    [ -z "$(find /etc/apt/sources.list /etc/apt/sources.list.d -newer /var/lib/apt/lists -print -quit 2>/dev/null)" ]
+}
+
 case $1 in
 repair)
   dpkg --force-confdef --force-confold --configure -a
   get -f install
   ;;
-upgrade)
+lists)
   get -o APT::Update::Error-Mode=any update
+  touch /var/lib/apt/lists # their own dates are the mirror's
+  ;;
+listed)
+  ! sh "$0" upgraded >/dev/null || exit 0
+  fresh || { echo "the package lists are old, or the sources have changed"; exit 1; }
+  ;;
+upgrade)
+  fresh || { get -o APT::Update::Error-Mode=any update; touch /var/lib/apt/lists; }
   get upgrade
   mkdir -p "${stamp%/*}"
   : >"$stamp"
@@ -36,7 +51,7 @@ upgraded)
   [ "$left" = 0 ] || { echo "$left packages can be upgraded"; exit 1; }
   ;;
 *)
-  echo "usage: apt.sh repair|upgrade|upgraded" >&2
+  echo "usage: apt.sh repair|lists|listed|upgrade|upgraded" >&2
   exit 2
   ;;
 esac
