@@ -40,9 +40,11 @@ type htmlPage struct {
 
 // HTML writes the report of a run as one file that needs nothing else: no
 // network, no scripts, no fonts. It stays readable on paper and in the dark.
-func HTML(w io.Writer, r *Report) error { return writeHTML(w, r, false) }
+func HTML(w io.Writer, r *Report) error { return writeTemplate(w, r, "page", false) }
 
-func writeHTML(w io.Writer, r *Report, live bool) error {
+// writeTemplate writes the page, or its body, which is what changes of a live
+// page: that one asks for it anew when the record has grown.
+func writeTemplate(w io.Writer, r *Report, name string, live bool) error {
 	views := make([]*htmlHost, len(r.Hosts))
 	parts := make([]template.HTML, len(r.Hosts))
 	errs := make([]error, len(r.Hosts))
@@ -59,12 +61,15 @@ func writeHTML(w io.Writer, r *Report, live bool) error {
 	}
 	page := newHTMLPage(r, views)
 	page.Hosts, page.Style, page.Live = parts, template.CSS(pageStyle), live
+	if name == "body" {
+		return pages().ExecuteTemplate(w, name, page)
+	}
 	page.Policy = "default-src 'none'; base-uri 'none'; form-action 'none'; img-src data:; style-src '" + hashOf(pageStyle) + "'"
 	if live {
 		page.Script = template.JS(pageScript)
 		page.Policy += "; script-src '" + hashOf(pageScript) + "'; connect-src 'self'"
 	}
-	return pages().ExecuteTemplate(w, "page", page)
+	return pages().ExecuteTemplate(w, name, page)
 }
 
 // hashOf is how a policy names the one style or script that may be used.

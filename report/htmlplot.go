@@ -106,12 +106,15 @@ type lineOf struct {
 // plot makes a panel; top is the value of the upper edge, 0: the highest there is.
 func (a axis) plot(c *Curves, every time.Duration, title string, top float64, say func(float64) string, lines ...lineOf) (htmlPlot, bool) {
 	p := htmlPlot{Title: title}
+	fixed := top > 0
 	for _, l := range lines {
-		if peak, ok := c.peak(l.figure); ok && top == 0 || ok && peak > top {
-			top = peak
+		if peak, ok := c.peak(l.figure); ok && peak > top {
+			top, fixed = peak, false
 		}
 	}
-	top = niceTop(top)
+	if !fixed {
+		top = niceTop(top)
+	}
 	p.Top = say(top)
 	var words []string
 	for _, l := range lines {

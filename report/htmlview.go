@@ -48,7 +48,7 @@ type htmlHeat struct{ Text, Class, Tip string }
 
 func newHTMLPage(r *Report, hosts []*htmlHost) *htmlPage {
 	status := word(r.Verdict.Status)
-	p := &htmlPage{ID: r.Run.ID, Verb: cleanLine(r.Run.Verb), Status: status, Mark: markWord(status), Verdict: r.Verdict.Text}
+	p := &htmlPage{ID: r.Run.ID, Verb: cleanLine(r.Run.Verb), Status: status, Mark: markWord(status), Verdict: strings.ReplaceAll(r.Verdict.Text, "_", " ")}
 	p.Meta = []string{"started " + TextOptions{}.date(r.Run.Started)}
 	if r.Run.Finished.IsZero() {
 		p.Meta = append(p.Meta, "not finished")
@@ -74,14 +74,11 @@ func fleetFacts(r *Report) []htmlFact {
 			low = *s
 		}
 	}
-	fact := func(name string, n int, bad string) htmlFact {
-		if n == 0 {
-			bad = ""
-		}
-		return htmlFact{Name: name, Num: num{Value: itoa(n), Text: itoa(n)}, Class: bad}
+	fact := func(name string, n int) htmlFact {
+		return htmlFact{Name: name, Num: num{Value: itoa(n), Text: itoa(n)}}
 	}
-	list := []htmlFact{fact("Hosts", len(r.Hosts), ""), fact("Steps changed", changed, ""), fact("Steps as they should be", ok, ""),
-		fact("Steps failed", failed, "critical"), fact("Alerts", alerts, "warning")}
+	list := []htmlFact{fact("Hosts", len(r.Hosts)), fact("Steps changed", changed), fact("Steps as they should be", ok),
+		fact("Steps failed", failed), fact("Alerts", alerts)}
 	if low >= 0 {
 		text := strconv.FormatFloat(low, 'f', 1, 64) + "%"
 		list = append(list, htmlFact{Name: "Lowest score", Num: num{Value: text, Text: text}})

@@ -51,6 +51,8 @@ func TestDocumentsFitTheirSchema(t *testing.T) {
 		reports = append(reports, Performance(h.Record))
 	}
 	validate(t, "performance-report", map[string]any{"schema": Schema, "run_id": r.Run.ID, "hosts": reports})
+	compared := comparedReport(t)
+	validate(t, "performance-report", compared.Hosts[0].Performance())
 	validate(t, "provision", Provision(r, codes))
 	validate(t, "runs", Show(r, StateComplete, codes))
 	timings, err := Timings(r, "")

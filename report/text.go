@@ -39,7 +39,7 @@ func (o TextOptions) date(t time.Time) string { return o.local(t).Format("2006-0
 // each host.
 func Text(w io.Writer, r *Report, o TextOptions) error {
 	p := o.page(w)
-	p.line("%s", p.paint(bold, fmt.Sprintf("Run %s (%s)", r.Run.ID, r.Run.Verb)))
+	p.line("%s", p.paint(bold, fmt.Sprintf("Run %s (%s)", r.Run.ID, cleanLine(r.Run.Verb))))
 	started := "started " + o.date(r.Run.Started)
 	if r.Run.Finished.IsZero() {
 		started += ", not finished"

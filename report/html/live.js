@@ -23,5 +23,4 @@
     }
   }
   events.addEventListener("grown", refresh);
-  events.addEventListener("done", () => { events.close(); refresh(); });
 })();
