@@ -120,7 +120,7 @@ func Load(ctx context.Context, env *Env, list []DebFile, timeout time.Duration) 
 	if helper == "" {
 		return nil, failf("", "apt-helper: not found on this host")
 	}
-	args := []string{"-n5", helper, "-q", "-o", "Acquire::Retries=2"} // dpkg first
+	args := []string{"-n5", helper, "-q", "-o", "Acquire::Retries=1"} // dpkg first
 	if s := strconv.Itoa(int(timeout / time.Second)); timeout > 0 {
 		args = append(args, "-o", "Acquire::http::Timeout="+s, "-o", "Acquire::https::Timeout="+s)
 	}
