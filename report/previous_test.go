@@ -97,7 +97,7 @@ func TestRecordOfTheFirstRelease(t *testing.T) {
 	}
 	r := d.Load()
 	closed(t, d)
-	if h := r.Hosts[0]; h.Problem != "" || h.Record.End == nil || h.Record.Strange != 0 || h.Record.Dropped != 0 || h.Verdict.Status != wire.Changed || len(h.Record.Curves.Slots) < 5 {
+	if h := r.Hosts[0]; h.Problem != "" || h.Record.End == nil || h.Record.Strange != 0 || h.Record.Dropped != 0 || h.Record.End.Status != wire.Changed || len(h.Record.Curves.Slots) < 5 {
 		t.Errorf("%+v %s", h.Verdict, h.Problem)
 	}
 	for name, write := range writers() {

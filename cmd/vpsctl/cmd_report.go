@@ -59,6 +59,9 @@ func timings(k *call) error {
 }
 
 func reportRun(k *call) error {
+	if k.Bool("serve") {
+		return k.serve()
+	}
 	rep, err := k.recorded()
 	if err != nil {
 		return err
@@ -67,16 +70,9 @@ func reportRun(k *call) error {
 	if k.json() {
 		format = "json"
 	}
-	var write func(io.Writer) error
-	switch format {
-	case "text":
-		write = func(w io.Writer) error { return report.Text(w, rep, k.ui.textOptions()) }
-	case "json":
-		write = func(w io.Writer) error { return writeReports(w, rep) }
-	case "csv":
-		write = func(w io.Writer) error { return report.CSV(w, rep) }
-	default:
-		return usageError{fmt.Sprintf("--format %s: not in this release", format), "the formats are text, json and csv"}
+	write := reportFormat(rep, format, k.ui.textOptions())
+	if write == nil {
+		return usageError{fmt.Sprintf("--format %s: there is no such format", format), "the formats are text, json, html, csv, junit and openmetrics"}
 	}
 	to := k.String("to")
 	if to == "" {
@@ -87,6 +83,40 @@ func reportRun(k *call) error {
 		return err
 	}
 	return errors.Join(write(f), f.Close())
+}
+
+// reportFormat is the writer of a format; nil when there is none of that name.
+func reportFormat(rep *report.Report, format string, o report.TextOptions) func(io.Writer) error {
+	switch format {
+	case "text":
+		return func(w io.Writer) error { return report.Text(w, rep, o) }
+	case "json":
+		return func(w io.Writer) error { return writeReports(w, rep) }
+	case "html":
+		return func(w io.Writer) error { return report.HTML(w, rep) }
+	case "csv":
+		return func(w io.Writer) error { return report.CSV(w, rep) }
+	case "junit":
+		return func(w io.Writer) error { return report.JUnit(w, rep) }
+	case "openmetrics":
+		return func(w io.Writer) error { return report.OpenMetrics(w, rep) }
+	}
+	return nil
+}
+
+// serve shows the run in a browser until it is interrupted, which is how it is
+// meant to end.
+func (k *call) serve() error {
+	if k.NArg() > 1 {
+		return usageError{"report: one run at a time", "see `vpsctl runs list`"}
+	}
+	ctx, stop := k.interruptible()
+	defer stop()
+	err := k.store().Serve(ctx, k.Args().First(), func(url string) {
+		fmt.Fprintln(k.ui.out, url)
+		k.ui.say("[INFO]", "the run is shown there, as it grows, to browsers on this machine; ^C ends it")
+	})
+	return storeError(err)
 }
 
 // writeReports writes the performance reports of all hosts as one document.
