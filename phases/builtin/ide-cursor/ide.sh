@@ -7,6 +7,7 @@
 # session has none of. A file that is there already is its user's own, and so is
 # what a user makes of ours; unset removes only what nobody has changed.
 set -eu
+umask 077
 
 # What the IDE calls its folders; it says so itself.
 named() {
