@@ -175,6 +175,7 @@ func (p *pool) close() error {
 func TestMain(m *testing.M) {
 	code := m.Run()
 	_ = os.RemoveAll(programDir)
+	closeWorkstation()
 	if err := shared.close(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		code = 1

@@ -1,0 +1,256 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"encoding/binary"
+	"fmt"
+	"image"
+	"image/png"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"golang.org/x/crypto/ssh"
+
+	"github.com/vpsctl/vpsctl/e2e/lab"
+)
+
+// frameBuffer is an X server without a screen, and what is on it.
+type frameBuffer struct {
+	display string
+	dir     string
+}
+
+func newFrameBuffer(t *testing.T) *frameBuffer {
+	t.Helper()
+	s := &frameBuffer{dir: t.TempDir()}
+	said, says, err := os.Pipe()
+	try(t, err)
+	defer said.Close()
+	cmd := exec.Command("Xvfb", "-displayfd", "3", "-screen", "0", "1280x800x24", "-nolisten", "tcp", "-fbdir", s.dir)
+	cmd.ExtraFiles = []*os.File{says}
+	try(t, cmd.Start())
+	says.Close()
+	t.Cleanup(func() { end(cmd) })
+	line := make([]byte, 16)
+	n, err := said.Read(line)
+	try(t, err)
+	s.display = ":" + strings.TrimSpace(string(line[:n]))
+	return s
+}
+
+func end(cmd *exec.Cmd) {
+	_ = cmd.Process.Signal(syscall.SIGTERM)
+	_ = cmd.Wait()
+}
+
+// picture reads the frame buffer, which Xvfb keeps as a window dump: a header of big-endian words, colours, then pixels
+// of blue, green, red and nothing.
+func (s *frameBuffer) picture(t *testing.T) *image.NRGBA {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(s.dir, "Xvfb_screen0"))
+	try(t, err)
+	word := func(i int) int { return int(binary.BigEndian.Uint32(b[4*i:])) }
+	width, height, stride, from := word(4), word(5), word(12), word(0)+12*word(19)
+	if word(1) != 7 || word(11) != 32 || from+height*stride > len(b) {
+		t.Fatalf("no window dump of 32 bits: version %d, %d bits, %d bytes", word(1), word(11), len(b))
+	}
+	img := image.NewNRGBA(image.Rect(0, 0, width, height))
+	for y := range height {
+		for x := range width {
+			p := b[from+y*stride+4*x:]
+			copy(img.Pix[img.PixOffset(x, y):], []byte{p[2], p[1], p[0], 255})
+		}
+	}
+	return img
+}
+
+// colours counts the colours of a part of a picture. A blank screen has one, a login box some, a desktop with a
+// wallpaper many.
+func colours(img *image.NRGBA, part image.Rectangle) int {
+	seen := map[[3]byte]bool{}
+	for y := part.Min.Y; y < part.Max.Y; y++ {
+		for x := part.Min.X; x < part.Max.X; x++ {
+			i := img.PixOffset(x, y)
+			seen[[3]byte(img.Pix[i:i+3])] = true
+		}
+	}
+	return len(seen)
+}
+
+func savePicture(t *testing.T, img image.Image, name string) {
+	t.Helper()
+	f, err := os.Create(filepath.Join(artifacts(t), name))
+	try(t, err)
+	defer f.Close()
+	try(t, png.Encode(f, img))
+}
+
+// throughSSH gives a local address that leads to the host's RDP server through an SSH line, as vpsctl rdp does.
+func throughSSH(t *testing.T, h *lab.Host) string {
+	t.Helper()
+	client, err := h.Dial(t.Context(), "root")
+	try(t, err)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	try(t, err)
+	t.Cleanup(func() { l.Close(); client.Close() })
+	go func() {
+		for {
+			nc, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go forward(nc, client)
+		}
+	}()
+	return l.Addr().String()
+}
+
+func forward(nc net.Conn, client *ssh.Client) {
+	defer nc.Close()
+	far, err := client.Dial("tcp", "127.0.0.1:3389")
+	if err != nil {
+		return
+	}
+	defer far.Close()
+	go func() {
+		_, _ = io.Copy(far, nc)
+		far.Close()
+	}()
+	_, _ = io.Copy(nc, far)
+}
+
+// rdpClient is FreeRDP, whichever Debian has.
+func rdpClient(t *testing.T) string {
+	t.Helper()
+	for _, name := range []string{"xfreerdp3", "xfreerdp"} {
+		if path, err := exec.LookPath(name); err == nil {
+			return path
+		}
+	}
+	t.Fatal("there is no RDP client: apt-get install freerdp2-x11 (or freerdp3-x11) and xvfb")
+	return ""
+}
+
+// viewer is somebody who sits before a desktop.
+type viewer struct {
+	user   string
+	screen *frameBuffer
+	cmd    *exec.Cmd
+}
+
+const rdpPassword = "Workstation-Proof-4711" // of accounts that live as long as the test
+
+func (v *viewer) connect(t *testing.T, addr string) {
+	t.Helper()
+	v.cmd = exec.Command(rdpClient(t), "/v:"+addr, "/u:"+v.user, "/p:"+rdpPassword, "/cert:ignore", "/sec:tls", "/bpp:32", "/size:1280x800", "/log-level:ERROR")
+	home := t.TempDir()
+	v.cmd.Env = []string{"DISPLAY=" + v.screen.display, "HOME=" + home, "PATH=" + os.Getenv("PATH"), "LANG=C.UTF-8"}
+	log, err := os.Create(filepath.Join(home, "log"))
+	try(t, err)
+	defer log.Close()
+	v.cmd.Stdout, v.cmd.Stderr = log, log
+	try(t, v.cmd.Start())
+}
+
+// session is what a user's desktop consists of on the host: display, X server, session manager.
+func session(t *testing.T, h *lab.Host, user string) (display, pids string) {
+	t.Helper()
+	out, _ := h.Exec(t.Context(), fmt.Sprintf("pgrep -u %[1]s -ax Xorg | grep -o ' :[0-9]*'; pgrep -u %[1]s -x Xorg; pgrep -u %[1]s -x xfce4-session; pgrep -u %[1]s -x xfwm4; pgrep -u %[1]s -x xfce4-panel", user))
+	display, pids, _ = strings.Cut(strings.TrimSpace(out), "\n")
+	return strings.TrimSpace(display), pids
+}
+
+// TestRDPSessionsOfThree: three people log in with a real client and see their desktops; the sessions stay apart, go on
+// without anybody connected, and are what everybody comes back to.
+func TestRDPSessionsOfThree(t *testing.T) {
+	w := theWorkstation(t)
+	addr := throughSSH(t, w.h)
+	var viewers []*viewer
+	for _, user := range []string{"ann", "bob", "cleo"} {
+		on(t, w.h, fmt.Sprintf("useradd -m -s /bin/bash %[1]s && printf '%[1]s:%[2]s\\n' | chpasswd", user, rdpPassword))
+		t.Cleanup(func() {
+			_, _ = w.h.Exec(t.Context(), fmt.Sprintf("loginctl terminate-user %[1]s; pkill -KILL -u %[1]s; sleep 0.5; userdel -r %[1]s", user))
+		})
+		viewers = append(viewers, &viewer{user: user, screen: newFrameBuffer(t)})
+	}
+	leave := func(v *viewer) { end(v.cmd) }
+	displays, before := map[string]string{}, map[string]string{}
+	for _, v := range viewers {
+		v.connect(t, addr)
+		t.Cleanup(func() { leave(v) })
+	}
+	for _, v := range viewers {
+		v.seesDesktop(t, w.h)
+		displays[v.user], before[v.user] = session(t, w.h, v.user)
+		if strings.Count(before[v.user], "\n") != 3 {
+			t.Errorf("%s has not one desktop: %q", v.user, before[v.user])
+		}
+	}
+	savePicture(t, viewers[0].screen.picture(t), "desktop.png")
+	if displays["ann"] == displays["bob"] || displays["bob"] == displays["cleo"] || displays["ann"] == displays["cleo"] {
+		t.Errorf("displays are shared: %v", displays)
+	}
+	apart(t, w.h, "ann", "bob", displays["bob"])
+
+	for _, v := range viewers {
+		leave(v)
+	}
+	until(t, "all connections to be closed", func() bool {
+		return on(t, w.h, "ss -Htn state established sport = :3389 | wc -l") == "0"
+	})
+	for _, v := range viewers {
+		if _, now := session(t, w.h, v.user); now != before[v.user] {
+			t.Errorf("without a connection %s's session is %q, was %q", v.user, now, before[v.user])
+		}
+	}
+	for _, v := range viewers {
+		v.screen = newFrameBuffer(t)
+		v.connect(t, addr)
+	}
+	for _, v := range viewers {
+		v.seesDesktop(t, w.h)
+		if display, now := session(t, w.h, v.user); now != before[v.user] || display != displays[v.user] {
+			t.Errorf("%s comes back to %s %q, was %s %q", v.user, display, now, displays[v.user], before[v.user])
+		}
+	}
+	savePicture(t, viewers[0].screen.picture(t), "desktop-again.png")
+}
+
+// seesDesktop waits until there is a panel and a wallpaper on the viewer's own screen.
+func (v *viewer) seesDesktop(t *testing.T, h *lab.Host) {
+	t.Helper()
+	until(t, v.user+"'s desktop on the screen", func() bool {
+		display, pids := session(t, h, v.user)
+		if display == "" || strings.Count(pids, "\n") < 3 {
+			return false
+		}
+		img := v.screen.picture(t)
+		return colours(img, image.Rect(200, 200, 1080, 700)) > 50 && colours(img, image.Rect(0, 770, 1280, 800)) > 20
+	})
+}
+
+// apart: one user reaches neither the other's screen nor files nor processes.
+func apart(t *testing.T, h *lab.Host, one, other, display string) {
+	t.Helper()
+	for _, try := range []string{
+		"DISPLAY=" + display + " xwininfo -root",
+		"DISPLAY=" + display + " XAUTHORITY=/home/" + other + "/.Xauthority xwininfo -root",
+		"ls /home/" + other,
+		"cat /proc/$(pgrep -u " + other + " -x xfce4-session)/environ",
+	} {
+		if out, err := h.Exec(t.Context(), "runuser -u "+one+" -- sh -c '"+try+"'"); err == nil {
+			t.Errorf("%s can do with %s's: %s\n%s", one, other, try, out)
+		}
+	}
+	if own := on(t, h, "runuser -u "+other+" -- env DISPLAY="+display+" XAUTHORITY=/home/"+other+"/.Xauthority xwininfo -root"); !slices.Contains(strings.Fields(own), "1280") {
+		t.Errorf("%s cannot look at its own screen: %s", other, own)
+	}
+}
