@@ -17,11 +17,16 @@ import (
 func (s *Session) Watch(ctx context.Context, every time.Duration, count int, sink Sink) error {
 	tries, pause, lost, reached := s.d.lim.tries, s.d.lim.backoff, time.Duration(0), false
 	for {
-		begin, seen := time.Now(), 0
-		err := s.watch(ctx, tries, every, count, func(raw []byte, e *wire.Event) error {
-			seen++
+		begin, seen, left := time.Now(), 0, count
+		err := s.watch(ctx, tries, every, left, func(raw []byte, e *wire.Event) error {
+			if seen++; e.Sample != nil && count > 0 {
+				count--
+			}
 			return sink(raw, e)
 		})
+		if left > 0 && count == 0 { // the line may have gone with the last one
+			return nil
+		}
 		if seen > 0 {
 			pause, lost, begin, reached = s.d.lim.backoff, 0, time.Now(), true
 		}
