@@ -14,25 +14,28 @@ import (
 type htmlHost struct {
 	Name, Anchor, Address, Status, Mark, Verdict, Hint, Problem, System string
 
-	Open     bool
-	Figures  []htmlFact
-	Score    string
-	Ticks    []tick
-	Bars     []htmlBar
-	Plots    []htmlPlot
-	Marks    []htmlMark
-	Lines    []string // where phases begin
-	Phases   []htmlPhase
-	Failed   []htmlFailed
-	Slow     []htmlSlow
-	Changes  []htmlStep
-	Created  []string
-	Undo     int
-	Packages []htmlPackages
-	Total    int // of packages
-	Compare  *htmlCompare
-	Notes    []htmlNote
-	Files    string
+	Open                   bool
+	most                   int    // entries of a list
+	Alarms                 string // a path of all alerts
+	MoreMarks, MoreChanges int
+	Figures                []htmlFact
+	Score                  string
+	Ticks                  []tick
+	Bars                   []htmlBar
+	Plots                  []htmlPlot
+	Marks                  []htmlMark
+	Lines                  []string // where phases begin
+	Phases                 []htmlPhase
+	Failed                 []htmlFailed
+	Slow                   []htmlSlow
+	Changes                []htmlStep
+	Created                []string
+	Undo                   int
+	Packages               []htmlPackages
+	Total                  int // of packages
+	Compare                *htmlCompare
+	Notes                  []htmlNote
+	Files                  string
 }
 
 // htmlBar is a phase on the axis.
@@ -81,9 +84,9 @@ type htmlNote struct{ When, Level, Text, Hint string }
 // What a page shows of long lists; the files have the rest.
 const (
 	pageSlow  = 10
-	pageList  = 300
+	pageList  = 300   // of one host; less when there are many
 	openHosts = 4     // more are folded, but for those that failed
-	pageSlots = 24000 // slots of all hosts together
+	pageSlots = 16000 // slots of all hosts together
 )
 
 func newHTMLHost(r *Report, i int) *htmlHost {
@@ -91,7 +94,7 @@ func newHTMLHost(r *Report, i int) *htmlHost {
 	rec := h.Record
 	v := &htmlHost{Name: h.Host.Host, Anchor: fmt.Sprintf("host-%d", i+1), Status: word(h.Verdict.Status), Verdict: h.Verdict.Text, Problem: h.Problem,
 		Open: len(r.Hosts) <= openHosts || h.Verdict.Status == wire.Failed}
-	v.Mark = markWord(v.Status)
+	v.Mark, v.most = markWord(v.Status), max(20, min(pageList, 3000/len(r.Hosts)))
 	if a := cleanLine(h.Host.Address); a != h.Host.Host {
 		v.Address = a
 	}
@@ -104,7 +107,7 @@ func newHTMLHost(r *Report, i int) *htmlHost {
 	doc := h.Performance()
 	v.System = systemText(rec)
 	v.figures(&doc)
-	v.timeline(rec, min(maxSlots, max(60, pageSlots/len(r.Hosts))))
+	v.timeline(rec, len(r.Hosts))
 	for j := range rec.Phases {
 		v.Phases = append(v.Phases, newHTMLPhase(&rec.Phases[j], &doc.Phases[j], j))
 	}
@@ -153,7 +156,7 @@ func (v *htmlHost) figures(doc *PerformanceReport) {
 	}
 	score := htmlFact{Name: "Score", Num: jsonNum("summary.performance_score", s.PerformanceScore, "none"), Note: s.ScoreReason}
 	if s.PerformanceScore != nil {
-		score.Num.Text, score.Note, score.Class = scoreCell(s.PerformanceScore)+"%", ScoreText(s.ScoreClass), s.ScoreClass
+		score.Num.Text, score.Note = scoreCell(s.PerformanceScore)+"%", ScoreText(s.ScoreClass)
 	}
 	v.Figures = []htmlFact{total, score,
 		{Name: "Steps changed", Num: jsonNum("summary.changed", s.Changed, itoa(s.Changed)), Note: fmt.Sprintf("%d as they should be, %d skipped, %d failed", s.OK, s.Skipped, s.Failed)}}
@@ -167,23 +170,36 @@ func (v *htmlHost) figures(doc *PerformanceReport) {
 }
 
 // timeline lays phases, curves and alerts over one axis.
-func (v *htmlHost) timeline(rec *HostRecord, slots int) {
-	a := axis{0, rec.Duration()}
+// The more hosts a page has, the less fine is what it shows of each.
+func (v *htmlHost) timeline(rec *HostRecord, hosts int) {
+	a, least := axis{0, rec.Duration()}, 0.4
+	if hosts > 20 {
+		least = 2
+	}
 	v.Ticks = a.ticks()
 	for i := range rec.Phases {
 		if p := &rec.Phases[i]; p.Begun {
-			v.Bars = append(v.Bars, phaseBar(rec, p, a))
+			v.Bars = append(v.Bars, phaseBar(rec, p, a, least))
 			v.Lines = append(v.Lines, a.x(p.Begin))
 		}
 	}
-	for _, al := range rec.Alerts[:min(pageList, len(rec.Alerts))] {
+	last := -10
+	for _, al := range rec.Alerts {
+		if x := int(10 * a.at(al.At)); x >= last+4 {
+			v.Alarms += fmt.Sprintf("M%d 0V100", x)
+			last = x
+		}
+		if len(v.Marks) == v.most {
+			v.MoreMarks++
+			continue
+		}
 		text := al.Message
 		if al.Samples > 1 {
 			text += fmt.Sprintf(" (%d samples)", al.Samples)
 		}
 		v.Marks = append(v.Marks, htmlMark{X: a.x(al.At), When: took(al.At), Text: text})
 	}
-	c := rec.Curves.thin(slots)
+	c := rec.Curves.thin(min(maxSlots, max(60, pageSlots/hosts)))
 	memory := float64(rec.Facts().MemoryMB)
 	every := rec.Start.Interval
 	show := func(title string, top float64, say func(float64) string, lines ...lineOf) {
@@ -205,7 +221,9 @@ func (v *htmlHost) timeline(rec *HostRecord, slots int) {
 	show("Network", 0, rate, lineOf{"in", "one", figRx}, lineOf{"out", "two", figTx})
 }
 
-func phaseBar(rec *HostRecord, p *PhaseRecord, a axis) htmlBar {
+// phaseBar is a phase with its steps, but for those that are shorter than least
+// percent of the axis.
+func phaseBar(rec *HostRecord, p *PhaseRecord, a axis, least float64) htmlBar {
 	end := p.End
 	if !p.Ended {
 		end = max(p.Begin, rec.Duration())
@@ -216,7 +234,7 @@ func phaseBar(rec *HostRecord, p *PhaseRecord, a axis) htmlBar {
 		b.Target = a.x(t)
 	}
 	for i := range p.Steps {
-		if s := &p.Steps[i]; s.Begun && a.at(s.End)-a.at(s.Begin) > 0.4 {
+		if s := &p.Steps[i]; s.Begun && a.at(s.End)-a.at(s.Begin) > least {
 			b.Steps = append(b.Steps, htmlSpan{a.x(s.Begin), a.width(s.Begin, s.End), s.ID + ": " + took(s.Duration())})
 		}
 	}
@@ -266,7 +284,7 @@ func dash(s string) string {
 
 func (v *htmlHost) steps(rec *HostRecord) {
 	for _, s := range rec.stepsWhere(func(s *StepRecord) bool { return s.Status == wire.Failed }) {
-		if len(v.Failed) == pageList {
+		if len(v.Failed) == v.most {
 			break
 		}
 		v.Failed = append(v.Failed, htmlFailed{s.ID, failedWords(s), s.Reason, lastLines(s.Stderr), s.Hint})
@@ -278,10 +296,11 @@ func (v *htmlHost) steps(rec *HostRecord) {
 		v.Slow = append(v.Slow, htmlSlow{s.ID, took(s.Duration()), percentOf(max(0.5, share))})
 	}
 	changed := rec.stepsWhere(func(s *StepRecord) bool { return s.Status == wire.Changed })
-	for _, s := range changed[:min(pageList, len(changed))] {
+	for _, s := range changed[:min(v.most, len(changed))] {
 		v.Changes = append(v.Changes, htmlStep{s.ID, s.Reason})
 	}
-	v.Created, v.Undo = rec.Created[:min(pageList, len(rec.Created))], len(rec.Undo)
+	v.MoreChanges = len(changed) - len(v.Changes)
+	v.Created, v.Undo = rec.Created[:min(v.most, len(rec.Created))], len(rec.Undo)
 }
 
 func lastLines(s string) string {
@@ -322,7 +341,7 @@ func (v *htmlHost) compare(doc *PerformanceReport) {
 func (v *htmlHost) notes(h *HostReport) {
 	rec := h.Record
 	add := func(at time.Duration, level, text, hint string) {
-		if len(v.Notes) < pageList {
+		if len(v.Notes) < v.most {
 			v.Notes = append(v.Notes, htmlNote{took(at), level, text, hint})
 		}
 	}
