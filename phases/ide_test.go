@@ -95,7 +95,7 @@ func TestCertificatesInside(t *testing.T) {
 	write(t, filepath.Join(root, "node_modules/x/old.pem"), old)
 	write(t, filepath.Join(root, "a/none.crt"), "-----BEGIN CERTIFICATE-----\nx\n")
 	ask := func() (string, int) {
-		cmd := exec.CommandContext(t.Context(), sh, "builtin/ide-antigravity/certificates.sh", root)
+		cmd := exec.CommandContext(t.Context(), sh, "builtin/ide-antigravity/certificates.sh", root, "1.2")
 		out, _ := cmd.CombinedOutput()
 		return string(out), cmd.ProcessState.ExitCode()
 	}
@@ -103,7 +103,7 @@ func TestCertificatesInside(t *testing.T) {
 		t.Errorf("exit code %d: %s", code, out)
 	}
 	write(t, filepath.Join(root, "language server/cert.pem"), old)
-	if out, code := ask(); code != 1 || !strings.HasPrefix(out, root+"/language server/cert.pem expired on ") || strings.Count(out, "\n") != 1 {
+	if out, code := ask(); code != 1 || !strings.HasPrefix(out, root+"/language server/cert.pem of release 1.2 expired on ") || strings.Count(out, "\n") != 1 {
 		t.Errorf("exit code %d: %s", code, out)
 	}
 }

@@ -44,6 +44,7 @@ func newApp(s streams) *cli.App {
 		sshCommand(),
 		rdpCommand(),
 		credentialsCommand(),
+		pinsCommand(),
 		hostsCommand(),
 		{Name: "clean", Usage: "remove everything vpsctl left on the hosts", Flags: flags(hostFlags, []cli.Flag{yesFlag,
 			&cli.BoolFlag{Name: "dry-run", Aliases: []string{"n"}, Usage: "only say what would be removed"}}), Action: with(clean), CustomHelpTemplate: help(

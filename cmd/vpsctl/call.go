@@ -131,7 +131,7 @@ func (k *call) hosts() (*inventory.Inventory, []inventory.Host, error) {
 	if len(hosts) == 0 {
 		return nil, nil, usageError{fmt.Sprintf("--limit %s selects no host", k.String("limit")), "see `vpsctl inventory list`"}
 	}
-	return inv, hosts, nil
+	return inv, hosts, k.pinned(inv.Dir(), hosts)
 }
 
 func hintOr(err error, other string) string {
