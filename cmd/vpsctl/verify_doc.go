@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/xml"
 	"fmt"
 	"io"
@@ -39,8 +40,8 @@ type verifyHost struct {
 	Error    *report.ProvisionError `json:"error,omitempty"`
 }
 
-// verifyCheck is one question and its answer. A check that is slow or not
-// critical is a WARN only when it is slow: what does not hold is a FAIL.
+// verifyCheck is one question and its answer. WARN is for what works, but took
+// longer than its target.
 type verifyCheck struct {
 	ID          string  `json:"check_id"`
 	Description string  `json:"description"`
@@ -72,7 +73,7 @@ var checkTexts = map[string]string{
 	"terminal-config": "aliases and prompt of the developer",
 }
 
-// verifyOf makes the document of a run.
+// document makes what is told of a run.
 func (v *verifier) document(rep *report.Report) verifyDoc {
 	doc := verifyDoc{Schema: 1, RunID: rep.Run.ID, Time: rep.Run.Started.UTC().Truncate(time.Second), Status: "PASS", Hosts: []verifyHost{}}
 	provision := report.Provision(rep, func(o report.Outcome) int { return outcomes[o] })
@@ -87,14 +88,11 @@ func (v *verifier) document(rep *report.Report) verifyDoc {
 		if d := v.deep[h.Host]; d != nil {
 			h.Checks = append(h.Checks, d.checks...)
 		}
-		if e := provision.Hosts[i].Error; e != nil && h.count() == 0 {
-			h.Error = e
+		if e := provision.Hosts[i].Error; h.count() == 0 && e != nil {
+			h.Error, h.Status = e, "FAIL"
 		}
 		doc.Hosts = append(doc.Hosts, h)
 		doc.Status = worse(doc.Status, h.Status)
-		if h.Error != nil {
-			doc.Hosts[i].Status, doc.Status = "FAIL", "FAIL"
-		}
 	}
 	return doc
 }
@@ -169,12 +167,9 @@ func (doc verifyDoc) text(w io.Writer) error {
 			if c.Status == checkFail && !c.Critical {
 				mark = "[WARN]"
 			}
-			words := c.Description
-			if c.Message != "" {
-				words += ": " + c.Message
-			}
+			words := cmp.Or(c.Message, c.Description)
 			if c.Target > 0 {
-				words = fmt.Sprintf("%.2f s of %g s, %s", c.Seconds, c.Target, words)
+				words = fmt.Sprintf("%5.2f s of %2g s  %s", c.Seconds, c.Target, words)
 			}
 			fmt.Fprintf(w, "%-6s %-22s %s\n", mark, c.ID, words)
 			if c.Hint != "" {
