@@ -28,10 +28,20 @@ func TestTextGolden(t *testing.T) {
 	}
 }
 
+func TestTextOfAComparedRun(t *testing.T) {
+	r := comparedReport(t)
+	r.Hosts = r.Hosts[:1]
+	var b bytes.Buffer
+	if err := Text(&b, r, TextOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "report-compared-80.txt", b.Bytes())
+}
+
 // The report fits the width it was given; only paths and what to type are never
 // cut, so that they can be copied.
 func TestTextWidth(t *testing.T) {
-	r := testReport(t)
+	r := comparedReport(t)
 	for _, width := range []int{50, 60, 80, 100, 120, 200} {
 		var b bytes.Buffer
 		if err := Text(&b, r, TextOptions{Width: width}); err != nil {

@@ -48,6 +48,7 @@ func (p *page) host(h *HostReport, o TextOptions) {
 		p.downloads(rec)
 		p.resources(rec)
 		p.score(rec)
+		p.compared(h.Regression)
 	}
 	if rec.Events > 0 {
 		p.files(h)
@@ -317,6 +318,24 @@ func (p *page) score(rec *HostRecord) {
 		text += fmt.Sprintf(", %s saved by phases side by side", secText(s.ParallelSavedSec))
 	}
 	p.wrapped("  ", text)
+}
+
+// compared sets the run against the one before.
+func (p *page) compared(r *PerfRegression) {
+	if r == nil {
+		return
+	}
+	p.head("Compared with %s", r.Against)
+	columns := []column{{head: "  PHASE", least: 14}, {head: "BEFORE", right: true}, {head: "NOW", right: true}, {head: "CHANGE", right: true}, {head: "CLASS"}, {head: "", least: 10, drop: 1}}
+	var rows [][]cell
+	for _, c := range append([]PerfChange{r.Total}, r.Phases...) {
+		rows = append(rows, []cell{{"  " + c.Name, ""}, {secText(c.BeforeSec), ""}, {secText(c.NowSec), ""}, {percent(c.ChangePct), ""},
+			{cmp.Or(c.Class, "-"), classColor(c.Class)}, {c.Reason, ""}})
+	}
+	p.table(columns, rows)
+	if r.Detected {
+		p.wrapped("  "+p.paint(yellow, "[WARN]")+" ", "REGRESSION DETECTED: something took over 20% longer than then")
+	}
 }
 
 // files says where they are. A path is there to be copied, so it is not cut.
