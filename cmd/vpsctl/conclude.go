@@ -113,6 +113,14 @@ func (d *drive) passwords() error {
 		d.ui.hint("vpsctl credentials show   (prints and forgets it)")
 		return nil
 	}
-	fmt.Fprintln(d.ui.out, "\nPasswords made in this run, shown this once (to be changed at the first login: ssh -t USER@HOST):")
-	return d.show(store, all)
+	for _, c := range all { // once: what was shown is forgotten
+		i := slices.IndexFunc(d.hosts, func(h inventory.Host) bool { return h.Name == c.Host })
+		if err := banner(d.ui.out, c, d.hosts[i], d.plans[c.Host]); err != nil {
+			return err
+		}
+		if err := store.remove(c.Host); err != nil {
+			return err
+		}
+	}
+	return nil
 }
