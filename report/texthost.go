@@ -326,7 +326,7 @@ func (p *page) compared(r *PerfRegression) {
 		return
 	}
 	p.head("Compared with %s", r.Against)
-	columns := []column{{head: "  PHASE", least: 14}, {head: "BEFORE", right: true}, {head: "NOW", right: true}, {head: "CHANGE", right: true}, {head: "CLASS"}, {head: "", least: 10, drop: 1}}
+	columns := []column{{head: "  PHASE"}, {head: "BEFORE", right: true}, {head: "NOW", right: true}, {head: "CHANGE", right: true}, {head: "CLASS"}, {head: "", least: 10, drop: 1}}
 	var rows [][]cell
 	for _, c := range append([]PerfChange{r.Total}, r.Phases...) {
 		rows = append(rows, []cell{{"  " + c.Name, ""}, {secText(c.BeforeSec), ""}, {secText(c.NowSec), ""}, {percent(c.ChangePct), ""},
