@@ -38,6 +38,7 @@ type fetcher struct {
 	claims  map[string]chan struct{} // by hash: closed when it has been tried
 	begun   map[string]bool          // steps whose packages are not fetched ahead any more
 	full    bool
+	once    sync.Once
 }
 
 // newFetcher is nil where the plan leaves downloads to apt.
@@ -96,13 +97,7 @@ func (f *fetcher) poke() {
 
 // stepEnded pokes when a step may have brought lists.
 func (f *fetcher) stepEnded(s *wire.Step) {
-	if f == nil || !changesPackages(s) {
-		return
-	}
-	f.mu.Lock()
-	known := len(f.claims) > 0
-	f.mu.Unlock()
-	if s.Packages == nil || !known {
+	if f != nil && s.Packages == nil && changesPackages(s) {
 		f.poke()
 	}
 }
@@ -158,6 +153,7 @@ func (f *fetcher) now(ctx context.Context, p *phaseRun, id string, want *wire.Pa
 	f.begun[id] = true
 	f.urgent++
 	f.mu.Unlock()
+	f.once.Do(f.poke) // the step has seen to the lists
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
