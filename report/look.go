@@ -18,7 +18,7 @@ type Looked struct {
 	What    string  `json:"what"` // in words
 	// After is an earlier step, phase/name, that would change something itself:
 	// of an unknown step the one that has to be done before it can be known, of
-	// others one that may still change this answer, which a script gave.
+	// others one that may still change this answer.
 	After    string          `json:"after,omitempty"`
 	Path     string          `json:"path,omitempty"`   // of the file that Diff or Hidden are about
 	Diff     string          `json:"diff,omitempty"`   // unified
@@ -165,6 +165,9 @@ func (l *looking) latest(kind string) string {
 func (l *looking) failed(out *Looked, s *wire.Step, was *StepRecord) {
 	if l.last() == "" || strings.HasSuffix(was.Reason, " can only be changed by root") {
 		out.Outlook, out.What, out.Hint = WillFail, was.Reason, was.Hint
+		if s.Optional || s.Assert != nil && !s.Assert.Critical {
+			out.Outlook, out.What = WillSkip, "would fail, and may: "+was.Reason
+		}
 		return
 	}
 	out.Outlook, out.After = Unknown, l.culprit("packages", "archive", "user")
@@ -206,6 +209,9 @@ func (l *looking) changes(out *Looked, s *wire.Step, was *StepRecord) {
 	}
 	if s.When != "" && out.After == "" {
 		out.After = l.last()
+	}
+	if s.File != nil && was.Reason == "was not there" && out.After == "" {
+		out.After = l.latest("packages") // which may bring that file
 	}
 	if f := was.Found; f != nil && f.Path != "" && out.Outlook == WillChange {
 		out.Path, out.Hidden = f.Path, f.Hidden

@@ -41,9 +41,10 @@ func LookHost(plan *wire.Plan, rec *HostRecord, seen *HostError) LookedHost {
 	if v.Error != nil {
 		out.Error = &ProvisionError{Stage: v.Error.Stage, Message: v.Error.Message, Hint: v.Error.Hint}
 	}
-	if v.Outcome != Done {
+	if rec.End == nil || rec.End.Status != wire.OK && rec.End.Status != wire.Changed {
 		return out
 	}
+	out.Error = nil // a question answered with no is judged here, step by step
 	out.Phases = Look(plan, rec)
 	asserts := 0
 	for _, ph := range out.Phases {
@@ -62,7 +63,7 @@ func LookHost(plan *wire.Plan, rec *HostRecord, seen *HostError) LookedHost {
 	case out.Change+out.Unknown > 0:
 		out.Status, out.Outcome = wire.Changed, Drift
 	default:
-		out.Status = wire.OK
+		out.Status, out.Outcome = wire.OK, Done
 	}
 	return out
 }
@@ -124,7 +125,7 @@ func (p *page) looked(hosts []*LookedHost, all bool) {
 		assumed += p.lookedPhase(&h.Phases[i], all)
 	}
 	if assumed > 0 {
-		p.wrapped("  ~ ", fmt.Sprintf("%s of scripts: as things are now. Earlier steps that would change something may still change them", plural(assumed, "answer")))
+		p.wrapped("  ~ ", fmt.Sprintf("%s as things are now. Earlier steps that would change something may still change them", plural(assumed, "answer")))
 	}
 }
 

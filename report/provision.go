@@ -13,6 +13,8 @@ type ProvisionDoc struct {
 	Started     time.Time       `json:"started"`
 	DurationSec float64         `json:"duration_sec"`
 	Hosts       []ProvisionHost `json:"hosts"`
+	// Rollback is the run that undid this one where it failed.
+	Rollback *ProvisionDoc `json:"rollback,omitempty"`
 }
 
 // ProvisionHost is one host of it. The counts are of steps.

@@ -30,6 +30,9 @@ func (k *call) checkDryFlags() error {
 	if k.Bool("exit-code") && !dry {
 		return usageError{"--exit-code says whether a dry run found something to do", "add --dry-run"}
 	}
+	if k.Bool("detach") && k.Bool("rollback-on-failure") {
+		return usageError{"--rollback-on-failure has to see how the run ends", "leave out --detach; later: vpsctl rollback RUN"}
+	}
 	for _, other := range []string{"detach", "events", "rollback-on-failure"} {
 		if dry && k.Bool(other) {
 			return usageError{"--dry-run and --" + other + " exclude each other", ""}

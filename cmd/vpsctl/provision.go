@@ -52,7 +52,11 @@ func (k *call) record(runID string, inv *inventory.Inventory, hosts []inventory.
 		return err
 	}
 	defer dir.Close()
-	return k.drive(dir, inv, hosts, plans, cat).run(w)
+	d := k.drive(dir, inv, hosts, plans, cat)
+	if k.Bool("rollback-on-failure") {
+		d.extra.result = (&takingBack{d, w}).result
+	}
+	return d.run(w)
 }
 
 // begin makes the record of a run.
