@@ -6,7 +6,7 @@ mode=$1
 shift
 line='Hidden=true'
 for name; do
-  file=/etc/xdg/autostart/$name.desktop
+  file=${VPSCTL_XDG:-/etc/xdg}/autostart/$name.desktop
   [ -f "$file" ] || continue
   case $mode in
   hide) grep -qx "$line" "$file" || sed -i "0,/^\[Desktop Entry\]/s//&\n# vpsctl\n$line/" "$file" ;;

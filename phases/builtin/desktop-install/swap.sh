@@ -9,7 +9,7 @@ no() {
   exit 1
 }
 
-memory() { awk '$1 == "MemTotal:" { print int($2 / 1024) }' /proc/meminfo; }
+memory() { awk '$1 == "MemTotal:" { print int($2 / 1024) }' "${VPSCTL_PROC:-/proc}/meminfo"; }
 
 case $1 in
 wanted)
