@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"context"
 	"encoding/binary"
 	"fmt"
 	"image"
@@ -144,6 +145,7 @@ type viewer struct {
 	user   string
 	screen *frameBuffer
 	cmd    *exec.Cmd
+	log    string
 }
 
 const rdpPassword = "Workstation-Proof-4711" // of accounts that live as long as the test
@@ -153,7 +155,8 @@ func (v *viewer) connect(t *testing.T, addr string) {
 	v.cmd = exec.Command(rdpClient(t), "/v:"+addr, "/u:"+v.user, "/p:"+rdpPassword, "/cert:ignore", "/sec:tls", "/bpp:32", "/size:1280x800", "/log-level:ERROR")
 	home := t.TempDir()
 	v.cmd.Env = []string{"DISPLAY=" + v.screen.display, "HOME=" + home, "PATH=" + os.Getenv("PATH"), "LANG=C.UTF-8"}
-	log, err := os.Create(filepath.Join(home, "log"))
+	v.log = filepath.Join(home, "log")
+	log, err := os.Create(v.log)
 	try(t, err)
 	defer log.Close()
 	v.cmd.Stdout, v.cmd.Stderr = log, log
@@ -163,7 +166,7 @@ func (v *viewer) connect(t *testing.T, addr string) {
 // session is what a user's desktop consists of on the host: display, X server, session manager.
 func session(t *testing.T, h *lab.Host, user string) (display, pids string) {
 	t.Helper()
-	out, _ := h.Exec(t.Context(), fmt.Sprintf("pgrep -u %[1]s -ax Xorg | grep -o ' :[0-9]*'; pgrep -u %[1]s -x Xorg; pgrep -u %[1]s -x xfce4-session; pgrep -u %[1]s -x xfwm4; pgrep -u %[1]s -x xfce4-panel", user))
+	out, _ := h.Exec(context.Background(), fmt.Sprintf("pgrep -u %[1]s -ax Xorg | grep -o ' :[0-9]*'; pgrep -u %[1]s -x Xorg; pgrep -u %[1]s -x xfce4-session; pgrep -u %[1]s -x xfwm4; pgrep -u %[1]s -x xfce4-panel", user))
 	display, pids, _ = strings.Cut(strings.TrimSpace(out), "\n")
 	return strings.TrimSpace(display), pids
 }
@@ -177,7 +180,7 @@ func TestRDPSessionsOfThree(t *testing.T) {
 	for _, user := range []string{"ann", "bob", "cleo"} {
 		on(t, w.h, fmt.Sprintf("useradd -m -s /bin/bash %[1]s && printf '%[1]s:%[2]s\\n' | chpasswd", user, rdpPassword))
 		t.Cleanup(func() {
-			_, _ = w.h.Exec(t.Context(), fmt.Sprintf("loginctl terminate-user %[1]s; pkill -KILL -u %[1]s; sleep 0.5; userdel -r %[1]s", user))
+			_, _ = w.h.Exec(context.Background(), fmt.Sprintf("loginctl terminate-user %[1]s; pkill -KILL -u %[1]s; sleep 0.5; userdel -r %[1]s", user))
 		})
 		viewers = append(viewers, &viewer{user: user, screen: newFrameBuffer(t)})
 	}
@@ -186,8 +189,6 @@ func TestRDPSessionsOfThree(t *testing.T) {
 	for _, v := range viewers {
 		v.connect(t, addr)
 		t.Cleanup(func() { leave(v) })
-	}
-	for _, v := range viewers {
 		v.seesDesktop(t, w.h)
 		displays[v.user], before[v.user] = session(t, w.h, v.user)
 		if strings.Count(before[v.user], "\n") != 3 {
@@ -214,8 +215,6 @@ func TestRDPSessionsOfThree(t *testing.T) {
 	for _, v := range viewers {
 		v.screen = newFrameBuffer(t)
 		v.connect(t, addr)
-	}
-	for _, v := range viewers {
 		v.seesDesktop(t, w.h)
 		if display, now := session(t, w.h, v.user); now != before[v.user] || display != displays[v.user] {
 			t.Errorf("%s comes back to %s %q, was %s %q", v.user, display, now, displays[v.user], before[v.user])
@@ -227,6 +226,14 @@ func TestRDPSessionsOfThree(t *testing.T) {
 // seesDesktop waits until there is a panel and a wallpaper on the viewer's own screen.
 func (v *viewer) seesDesktop(t *testing.T, h *lab.Host) {
 	t.Helper()
+	t.Cleanup(func() {
+		if t.Failed() {
+			said, _ := os.ReadFile(v.log)
+			_, pids := session(t, h, v.user)
+			t.Logf("%s's client said: %s\non the host: %q", v.user, tail(string(said)), pids)
+			savePicture(t, v.screen.picture(t), "failed-"+v.user+".png")
+		}
+	})
 	until(t, v.user+"'s desktop on the screen", func() bool {
 		display, pids := session(t, h, v.user)
 		if display == "" || strings.Count(pids, "\n") < 3 {
