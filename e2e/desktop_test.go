@@ -270,7 +270,7 @@ func differences(a, b string) string {
 const closing = `steps:
   - name: wall
     run: ufw --force reset >/dev/null; rm -f /etc/ufw/*.rules.2*; ufw default deny incoming; ufw --force enable
-    check: ufw status | grep -qx 'Status: active' && ! ufw status | grep -q '^22/tcp'
+    check: ufw status | grep -qw active && ! ufw status | grep -q '^22/tcp'
     undo: ufw --force disable
     guard: {window: 8s}
 `
