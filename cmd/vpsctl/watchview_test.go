@@ -36,10 +36,7 @@ func TestWatchPage(t *testing.T) {
 		if strings.Contains(page, "\x1b") {
 			t.Errorf("colour though there shall be none: %q", page)
 		}
-		var order []string
-		for _, m := range regexp.MustCompile(`(?m)^(gone|a-name|busy|small|idle|new)`).FindAllString(page, -1) {
-			order = append(order, m)
-		}
+		order := regexp.MustCompile(`(?m)^(gone|a-name|busy|small|idle|new)`).FindAllString(page, -1)
 		if got := strings.Join(order, " "); got != "gone a-name small busy idle new" {
 			t.Errorf("width %d: order %s\n%s", width, got, page)
 		}

@@ -151,7 +151,7 @@ func sampleVerb(args []string, stdout *os.File) error {
 			return nil
 		}
 		for due = max(due+every, boottime()); ; {
-			left := (due - boottime()) / int64(time.Millisecond)
+			left := (due - boottime() + int64(time.Millisecond) - 1) / int64(time.Millisecond)
 			if left <= 0 {
 				break
 			}
@@ -160,7 +160,8 @@ func sampleVerb(args []string, stdout *os.File) error {
 			}
 		}
 		var sample wire.Sample
-		s.Sample(boottime(), &sample)
-		e = wire.Event{N: e.N, Kind: wire.KindSample, T: boottime() - base, Sample: &sample}
+		now := boottime()
+		s.Sample(now, &sample)
+		e = wire.Event{N: e.N, Kind: wire.KindSample, T: now - base, Sample: &sample}
 	}
 }
