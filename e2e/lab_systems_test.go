@@ -32,6 +32,7 @@ func TestLabOtherSystems(t *testing.T) {
 			if out, err := h.Exec(t.Context(), "apt-get -q update && apt-get -q -s install jq"); !strings.Contains(out, "Inst jq") {
 				t.Errorf("apt: %v\n%s", err, out)
 			}
+			smallPhase(t, fleetOf(t, l), want)
 			try(t, h.Reboot(t.Context()))
 			if _, err := lab.Up(t.Context(), lab.Options{Dir: dir, Suite: "trixie"}); err == nil || !strings.Contains(err.Error(), suite) {
 				t.Errorf("the same lab with another system: %v", err)
@@ -60,11 +61,12 @@ func TestLabIPv6Only(t *testing.T) {
 		t.Errorf("addresses %s and %s", h.Addr, h.Addr6)
 	}
 	out, err := say(t, h, "root", "ip -4 -o addr show dev host0; ip -4 route; echo $SSH_CONNECTION")
-	if want := l.Gateway6() + " "; err != nil || !strings.HasPrefix(out, want) || !strings.Contains(out, h.Addr6) {
+	if want := net.ParseIP(l.Gateway6()).String() + " "; err != nil || !strings.HasPrefix(out, want) || !strings.Contains(out, h.Addr6) {
 		t.Errorf("IPv4 and the connection's ends: %q, %v", out, err)
 	}
 	if out, err := h.Exec(t.Context(), "apt-get -q update && apt-get -q -y -d install jq"); err != nil {
 		t.Errorf("apt by way of the cache: %v\n%s", err, out)
 	}
+	smallPhase(t, fleetOf(t, l), "debian-13")
 	try(t, h.Reboot(t.Context()))
 }

@@ -20,6 +20,12 @@ type screen struct {
 // pty runs vpsctl under a terminal, to its end.
 func (v *tool) pty(args ...string) screen {
 	v.t.Helper()
+	return v.typing("", "", args...)
+}
+
+// typing is pty with somebody who types a line once the question is there.
+func (v *tool) typing(question, answer string, args ...string) screen {
+	v.t.Helper()
 	control, terminal := openTerminal(v)
 	p := v.prepare(args)
 	p.cmd.Stdin, p.cmd.Stdout, p.cmd.Stderr = terminal, terminal, terminal
@@ -34,6 +40,10 @@ func (v *tool) pty(args ...string) screen {
 		for {
 			n, err := control.Read(buf)
 			b.Write(buf[:n])
+			if question != "" && strings.Contains(b.String(), question) {
+				question = ""
+				_, _ = control.WriteString(answer + "\n")
+			}
 			if err != nil { // EIO once the last process of the terminal is gone
 				read <- b.String()
 				return

@@ -168,7 +168,7 @@ func judgeDisk(n *needs, h *heard) *verdict {
 			v.err("on the host: mount -o remount,rw "+mount, "%s is read-only", mount)
 		}
 		if slices.Contains(options, "noexec") && strings.HasSuffix(folder, "/vpsctl") {
-			v.err("mount "+mount+" without noexec", "%s is on %s, which is mounted noexec: the collector cannot run", folder, mount)
+			v.warn("mount "+mount+" without noexec, or let it be", "%s is on %s, which is mounted noexec: the collector will run from a folder of its own elsewhere", folder, mount)
 		}
 	}
 	return v

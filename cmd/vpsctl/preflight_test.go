@@ -106,7 +106,7 @@ func TestJudge(t *testing.T) {
 		"little for packages": {"room\t/var/cache/apt/archives\t/\t20000\t-", "room\t/var/cache/apt/archives\t/var\t300\t-", 0, "disk", "warn", "300 MiB available on /var", ""},
 		"no inodes":           {"20000\t900000", "20000\t7", 0, "disk", "err", "only 7 more files", "df -i"},
 		"read-only":           {"900000\t\nroom\t/var/lib/vpsctl", "900000\tro\nroom\t/var/lib/vpsctl", 0, "disk", "err", "/ is read-only", "remount"},
-		"noexec":              {"900000\t\nroom\t/var/cache", "900000\tnoexec\nroom\t/var/cache", 0, "disk", "err", "noexec: the collector cannot run", "without noexec"},
+		"noexec":              {"900000\t\nroom\t/var/cache", "900000\tnoexec\nroom\t/var/cache", 0, "disk", "warn", "noexec: the collector will run from a folder of its own", "without noexec"},
 		"port taken":          {"port\t3389\tfree", "port\t3389\ttaken\tvncd", 0, "ports", "err", "port 3389, which xrdp shall have, is taken by vncd", "ss -ltnp"},
 		"a run goes on": {"cloud", `run	{"run_id":"20261123-101502-x7k2","verb":"provision","pid":7,"since":"2026-11-23T10:15:02Z"}` + "\ncloud", 0, "run", "err",
 			"run 20261123-101502-x7k2 (provision) goes on since 2026-11-23 10:15:02Z", "vpsctl runs attach 20261123-101502-x7k2"},
