@@ -4,10 +4,10 @@ package main
 
 import (
 	"context"
+	"os"
 	"os/exec"
 	"slices"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/vpsctl/vpsctl/payload/collector/host"
@@ -30,6 +30,7 @@ type fetcher struct {
 	env   *steps.Env
 	usage *usage
 	poked chan struct{} // the lists may have changed
+	alive *os.File      // ends when the collector does
 
 	mu      sync.Mutex
 	busy    int
@@ -53,9 +54,19 @@ func (r *runner) newFetcher(ctx context.Context) *fetcher {
 	return f
 }
 
-// run runs a process that does not outlive the collector.
+// outlived ends a group of processes when its standard input does. The kernel's
+// signal at a parent's death is of no use: apt-helper changes its user for a
+// moment, and is not sent it any more.
+const outlived = `exec 3<&0; "$@" </dev/null 3<&- & helper=$!
+(read -r _ <&3; kill -9 0) & watch=$!
+wait $helper; rc=$?; kill $watch; exit $rc`
+
+// run runs a process. A download does not outlive the collector.
 func (f *fetcher) run(ctx context.Context, cmd *exec.Cmd, _ bool) error {
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if cmd.Args[0] == "nice" {
+		cmd.Args = append([]string{"sh", "-c", outlived, "sh", cmd.Path}, cmd.Args[1:]...)
+		cmd.Path, cmd.Stdin = "/bin/sh", f.alive
+	}
 	return f.usage.run(ctx, cmd, false)
 }
 
@@ -66,6 +77,12 @@ func (r *runner) startFetching() (stop func()) {
 	r.fetch = r.newFetcher(ctx)
 	f := r.fetch
 	if f == nil {
+		return cancel
+	}
+	var held *os.File
+	var err error
+	if f.alive, held, err = os.Pipe(); err != nil {
+		r.fetch = nil
 		return cancel
 	}
 	steps.Sweep("") // of runs that were killed
@@ -82,6 +99,8 @@ func (r *runner) startFetching() (stop func()) {
 	return func() {
 		cancel()
 		<-done
+		held.Close()
+		f.alive.Close()
 		steps.Sweep(r.plan.RunID)
 		f.usage.cgroup.remove()
 	}
