@@ -42,7 +42,9 @@ func planOf(steps ...wire.Step) *wire.Plan {
 func TestLookJudges(t *testing.T) {
 	off := false
 	tool := wire.Step{Name: "tool", Packages: &wire.Packages{Names: []string{"tool"}}}
-	file := func(name, path string) wire.Step { return wire.Step{Name: name, File: &wire.File{Path: path, Content: []byte("x")}} }
+	file := func(name, path string) wire.Step {
+		return wire.Step{Name: name, File: &wire.File{Path: path, Content: []byte("x")}}
+	}
 	keys := wire.Step{Name: "keys", File: &wire.File{Path: "/etc/tool.ini", Keys: []wire.Key{{Name: "a", Value: "b"}}}}
 	unit := wire.Step{Name: "unit", Service: &wire.Service{Name: "tool", State: "running"}}
 	stopped := wire.Step{Name: "stopped", Service: &wire.Service{Name: "tool", Enabled: &off}}

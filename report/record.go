@@ -40,8 +40,9 @@ type HostRecord struct {
 	Strange   int64         // of unknown kind, or about what the plan does not have
 	Dropped   int64         // notes, waits, alerts over the bound of their list
 
-	phases map[string]int
-	steps  map[string][2]int
+	squeezes []squeezed // samples that can explain a delay
+	phases   map[string]int
+	steps    map[string][2]int
 }
 
 // Limits of alerts; zero values are the defaults, negative ones turn an alert off.

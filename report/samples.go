@@ -65,6 +65,7 @@ func (r *HostRecord) sample(e *wire.Event, at time.Duration) {
 	c := cleanSample(e.Sample)
 	r.Samples.take(&c)
 	r.Curves.take(&c, at)
+	r.squeeze(&c, at)
 	r.alerts(&c, at)
 }
 

@@ -169,6 +169,9 @@ func endError(rec *HostRecord) *HostError {
 		e.Message = cmp.Or(s.Reason, e.Message)
 		e.Hint = cmp.Or(s.Hint, e.Hint)
 	}
+	if why := rec.explainBudget(e.Message); why != "" {
+		e.Message += ". " + why
+	}
 	e.Message = cmp.Or(e.Message, string(rec.End.Status))
 	return e
 }

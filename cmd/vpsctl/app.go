@@ -126,6 +126,7 @@ var (
 	tryFlags = []cli.Flag{
 		&cli.BoolFlag{Name: "dry-run", EnvVars: env("dry-run"), Usage: "only say what would change; hosts are asked, nothing is changed there"},
 		&cli.BoolFlag{Name: "exit-code", EnvVars: env("exit-code"), Usage: "with --dry-run: exit 8 when something would change"},
+		&cli.DurationFlag{Name: "budget", EnvVars: env("budget"), Usage: "a host's run that takes longer than `DUR` is stopped, has failed, and says why (0: none)"},
 		&cli.BoolFlag{Name: "rollback-on-failure", EnvVars: env("rollback-on-failure"), Usage: "where the run fails, undo what it changed"},
 	}
 	provisionFlags = flags(eventFlags, notifyFlags, []cli.Flag{yesFlag,

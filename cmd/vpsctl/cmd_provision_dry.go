@@ -163,7 +163,7 @@ func (d *dryRun) plan(ctx context.Context, h inventory.Host) (*wire.Plan, error)
 // lookOnly makes a plan one that finds out what it would do. None of its steps
 // fails the others, waits, or counts as a run of the host.
 func lookOnly(p *wire.Plan) {
-	p.Verb, p.Exclusive, p.HostLogs, p.Interval, p.Fetch = "dry-run", false, false, 0, nil
+	p.Verb, p.Exclusive, p.HostLogs, p.Interval, p.Fetch, p.Budget = "dry-run", false, false, 0, nil, 0
 	p.Keep = wire.Keep{Runs: 1 << 20, Days: 1 << 20} // a look takes nobody's way back
 	for i := range p.Phases {
 		ph := &p.Phases[i]

@@ -155,7 +155,7 @@ func (k *call) fullPlan(cat *phases.Catalog, runID string, h inventory.Host, sec
 	if err != nil {
 		return nil, err
 	}
-	p.Exclusive, p.HostLogs = true, true
+	p.Exclusive, p.HostLogs, p.Budget = true, true, k.Duration("budget")
 	if k.Bool("skip-validation") {
 		withoutRequires(&p)
 	}

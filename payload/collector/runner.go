@@ -114,6 +114,12 @@ func (r *runner) run(wall time.Time) error {
 	sampling := r.startSampling()
 	end := r.requires()
 	if end == nil {
+		if b := r.plan.Budget; b > 0 {
+			late := time.AfterFunc(b, func() {
+				r.endEarly(&wire.End{Status: wire.Failed, Stage: "budget", Reason: "stopped: the run is over its budget of " + wire.FormatDuration(b)})
+			})
+			defer late.Stop()
+		}
 		stop := r.startFetching()
 		r.phases()
 		stop()

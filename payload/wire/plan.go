@@ -33,6 +33,8 @@ type Plan struct {
 	Sequential bool `json:"sequential,omitempty"`
 	// Interval between samples in nanoseconds; 0 takes none.
 	Interval time.Duration `json:"interval,omitempty"`
+	// Budget bounds the time of all phases together; over it the run has failed.
+	Budget time.Duration `json:"budget,omitempty"`
 	// Linger keeps the run sampling when its phases are over, for so long or
 	// until it is cancelled, which is then its good end.
 	Linger time.Duration `json:"linger,omitempty"`
