@@ -136,7 +136,7 @@ func (s *Server) makeHome() (err error) {
 	bin := filepath.Join(s.base, "bin")
 	sudo := "#!/bin/sh\necho 'sudo: a password is required' >&2\nexit 1\n"
 	if s.opt.Sudo {
-		sudo = "#!/bin/sh\n[ \"$1 $2\" = '-n --' ] || exit 1\nshift 2\nexec \"$@\"\n"
+		sudo = "#!/bin/sh\ncase $1 in -n) shift ;; -S) shift 3 ;; esac\n[ \"$1\" = -- ] || exit 1\nshift\nexec \"$@\"\n"
 	}
 	if s.opt.SudoPassword != "" {
 		sudo = fmt.Sprintf(askingSudo, s.opt.SudoPassword, s.opt.SudoLogs)
