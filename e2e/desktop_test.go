@@ -52,6 +52,24 @@ func TestDesktop(t *testing.T) {
 	}
 	passwordOnTheWay(t, v, h)
 	guessersAreBanned(t, v, h, stranger)
+	passwordIsRotated(t, v, h)
+}
+
+// passwordIsRotated sets a new password, which waits to be shown once and has to be changed.
+func passwordIsRotated(t *testing.T, v *tool, h *lab.Host) {
+	t.Helper()
+	hash := on(t, h, "getent shadow devuser | cut -d: -f2")
+	r := v.run(0, "credentials", "rotate", "-y", "--non-interactive", "-l", h.Name)
+	wants(t, "credentials rotate", r.says(), h.Name+": devuser has a new password")
+	if password := thePassword(t, v, h); strings.Contains(r.says(), password) {
+		t.Error("the password is in what it says")
+	}
+	if got := on(t, h, "getent shadow devuser | cut -d: -f2"); got == hash {
+		t.Error("the host has the old one")
+	}
+	if got := on(t, h, "getent shadow devuser | cut -d: -f3"); got != "0" {
+		t.Errorf("it need not be changed: %q", got)
+	}
 }
 
 // desktopIsThere looks at what the phases have left.
