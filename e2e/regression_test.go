@@ -18,12 +18,12 @@ func TestT139SlowedHostIsFound(t *testing.T) {
 	v := newTool(t, f)
 	v.phase("work", `steps:
   - name: count
-    run: i=0; while [ $i -lt 1200000 ]; do i=$((i+1)); done
+    run: i=0; while [ $i -lt 400000 ]; do i=$((i+1)); done
   - name: rest
     run: sleep 0.1
 `)
 	v.run(0, "facts")  // the collector is there before anything is timed
-	const share = 0.10 // little enough that a busy machine can give it
+	const share = 0.05 // of a core: little enough that a busy machine can give it
 	try(t, h.Throttle(t.Context(), share))
 	t.Cleanup(func() { _ = h.Throttle(t.Context(), 0) }) // the fresh disk's next start lifts it too
 
@@ -57,7 +57,7 @@ func TestT139SlowedHostIsFound(t *testing.T) {
 		t.Fatalf("%+v", doc)
 	}
 	for _, row := range doc.Hosts[0].Rows {
-		if row.ChangePct == nil || *row.ChangePct < 50 || *row.ChangePct > 160 || !row.Regressed {
+		if row.ChangePct == nil || *row.ChangePct < 40 || *row.ChangePct > 160 || !row.Regressed {
 			t.Errorf("%s: half the CPU time is %v %% slower, want about 100", row.Name, *row.ChangePct)
 		}
 	}
