@@ -83,6 +83,7 @@ func (p *Proxy) carry(near *net.TCPConn, began time.Time) {
 	defer wait.Wait()
 	wait.Go(func() { up.fill(ctx, near) })
 	if !sleepUntil(ctx, began.Add(p.Delay+p.Delay/2)) {
+		_ = near.SetLinger(0) // a line that breaks is no orderly end, whether its bytes were read or not
 		near.Close()
 		return
 	}

@@ -1,3 +1,4 @@
+# shellcheck shell=sh disable=SC2154
 # $user: what has to be known before somebody logs in by RDP. Lines of "key value".
 PATH=$PATH:/usr/sbin:/sbin
 getent passwd "$user" >/dev/null || { echo "account missing"; exit 0; }

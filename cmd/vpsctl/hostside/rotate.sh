@@ -1,3 +1,4 @@
+# shellcheck shell=sh disable=SC2154
 # A new password for $username, by a file: never in an argument.
 set -eu
 getent passwd "$username" >/dev/null || { echo "there is no user $username" >&2; exit 1; }

@@ -1,4 +1,5 @@
 #!/bin/sh
+# shellcheck disable=SC2154 # the phase's variables are in the environment
 # firewall.sh possible        is ufw what guards this host?
 # firewall.sh set|ask|undo    closed to the outside, but for SSH, what rdp_from
 #                             says and what firewall_allow names
