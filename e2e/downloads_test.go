@@ -160,7 +160,7 @@ func TestPackagesAhead(t *testing.T) {
 
 	v.env = append(v.env, "APT_ACQUIRE_MAX_PARALLEL=3")
 	r := v.run(0, args...)
-	wants(t, "the report", r.says(), "Downloads", "before their step had begun", "ran beside other work")
+	wants(t, "the report", strings.Join(strings.Fields(r.says()), " "), "Downloads", "before their step had begun", "ran beside other work")
 	rec := v.record(h.Name)
 	got := rec.fetched()
 	for step, ahead := range map[string]bool{"first/tools": false, "second/more": true, "third/last": true} {
@@ -171,8 +171,8 @@ func TestPackagesAhead(t *testing.T) {
 			t.Errorf("%s: apt downloaded something itself:\n%s", step, tail(out))
 		}
 	}
-	if most, _, _ := m.set(""); most != 3 {
-		t.Errorf("%d packages came at once, want 3", most)
+	if most, _, _ := m.set(""); most < 2 || most > 3 { // a list of few bytes is cut into two parts only
+		t.Errorf("%d packages came at once, want 2 or 3", most)
 	}
 	m.mu.Lock()
 	for name, n := range m.asked {
