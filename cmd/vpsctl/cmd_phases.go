@@ -35,6 +35,10 @@ func target(t wire.Target) string {
 	return wire.FormatDuration(t.Standard)
 }
 
+// mostWarnings of plans are said: an inventory that a program makes may set
+// hundreds of variables that no phase knows.
+const mostWarnings = 20
+
 // plans makes the plan of every host, without secrets: everything that can be
 // wrong with them comes out here, before anything is touched. Hosts whose
 // inventory leaves them no phase have an empty plan.
@@ -50,12 +54,15 @@ func (k *call) plans(cat *phases.Catalog, runID string, hosts []inventory.Host) 
 			return nil, err
 		}
 		for _, w := range warnings {
-			if !said[w.Text] {
-				said[w.Text] = true
+			if !said[w.Text] && len(said) < mostWarnings {
 				k.ui.warn(w.Text, w.Hint)
 			}
+			said[w.Text] = true
 		}
 		plans[i] = p
+	}
+	if more := len(said) - mostWarnings; more > 0 {
+		k.ui.warn(fmt.Sprintf("and %d more warnings of this kind", more), "")
 	}
 	return plans, nil
 }

@@ -164,7 +164,7 @@ func (d *dryRun) plan(ctx context.Context, h inventory.Host) (*wire.Plan, error)
 // fails the others, waits, or counts as a run of the host.
 func lookOnly(p *wire.Plan) {
 	p.Verb, p.Exclusive, p.HostLogs, p.Interval, p.Fetch, p.Budget = "dry-run", false, false, 0, nil, 0
-	p.Keep = wire.Keep{Runs: 1 << 20, Days: 1 << 20} // a look takes nobody's way back
+	p.Keep = wire.Keep{Runs: 1 << 20, Days: 100 * 365} // a look takes nobody's way back
 	for i := range p.Phases {
 		ph := &p.Phases[i]
 		ph.Budget = 0

@@ -21,6 +21,7 @@ import (
 const (
 	keepRuns = 10
 	keepDays = 30
+	mostDays = 100 * 365 // more is no time.Duration any more
 )
 
 func listRuns(p place) []runDir {
@@ -70,6 +71,7 @@ func prune(p place, plan *wire.Plan) {
 	if keep.Days <= 0 {
 		keep.Days = keepDays
 	}
+	keep.Days = min(keep.Days, mostDays)
 	now := bornAt(runDir(filepath.Join(p.runs(), current)))
 	list := slices.DeleteFunc(listRuns(p), func(d runDir) bool { return d.id() == current || dropLook(d) })
 	slices.SortFunc(list, func(a, b runDir) int { return bornAt(b).Compare(bornAt(a)) })
