@@ -255,8 +255,8 @@ func TestDownloadSettings(t *testing.T) {
 	}
 	wants(t, "apt-cache policy", on(t, h, "apt-cache policy"), m.url+"/mirror trixie")
 	most, mirror, _ := m.set("")
-	if most != 2 || mirror == 0 {
-		t.Errorf("%d packages came at once, want 2; the mirror was asked %d times", most, mirror)
+	if most < 2 || most > 4 || mirror == 0 { // two of ours, and beside them what the upgrade has apt itself download
+		t.Errorf("%d packages came at once; the mirror was asked %d times", most, mirror)
 	}
 	// A server that says no more: twice 10 s for us, then four times for apt.
 	m.set("tree_")

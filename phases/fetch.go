@@ -9,7 +9,8 @@ import (
 
 // fetch says how the plan's packages are downloaded; nil when it has none.
 // Where they are to be removed once they are installed, none are downloaded
-// ahead: each phase that removes them would remove those of the next.
+// ahead: each phase that removes them would remove those of the next. Nor where
+// one download shall come after the other, since apt has its own.
 func (b *builder) fetch(phases []wire.Phase) *wire.Fetch {
 	if !slices.ContainsFunc(phases, func(ph wire.Phase) bool {
 		return slices.ContainsFunc(ph.Steps, func(s wire.Step) bool { return s.Packages != nil })
@@ -18,7 +19,7 @@ func (b *builder) fetch(phases []wire.Phase) *wire.Fetch {
 	}
 	parallel, _ := b.tuned("apt_max_parallel").(int)
 	timeout, _ := b.tuned("download_timeout").(int)
-	return &wire.Fetch{Parallel: max(1, parallel), Timeout: time.Duration(timeout) * time.Second, Ahead: b.tuned("apt_clean") == false}
+	return &wire.Fetch{Parallel: max(1, parallel), Timeout: time.Duration(timeout) * time.Second, Ahead: b.tuned("apt_clean") == false && parallel > 1}
 }
 
 // tuned is the value of one of vpsctl's own variables; checkVars has judged it.
