@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"bufio"
 	"context"
 	"encoding/binary"
 	"fmt"
@@ -35,15 +36,18 @@ func newFrameBuffer(t *testing.T) *frameBuffer {
 	said, says, err := os.Pipe()
 	try(t, err)
 	defer said.Close()
-	cmd := exec.Command("Xvfb", "-displayfd", "3", "-screen", "0", "1280x800x24", "-nolisten", "tcp", "-fbdir", s.dir)
+	cmd := exec.Command("Xvfb", "-displayfd", "3", "-screen", "0", "1280x800x24", "-noreset", "-nolisten", "tcp", "-fbdir", s.dir)
 	cmd.ExtraFiles = []*os.File{says}
 	try(t, cmd.Start())
 	says.Close()
 	t.Cleanup(func() { end(cmd) })
-	line := make([]byte, 16)
-	n, err := said.Read(line)
+	line, err := bufio.NewReader(said).ReadString('\n')
 	try(t, err)
-	s.display = ":" + strings.TrimSpace(string(line[:n]))
+	s.display = ":" + strings.TrimSpace(line)
+	until(t, "the frame buffer of "+s.display, func() bool {
+		_, err := os.Stat(filepath.Join(s.dir, "Xvfb_screen0"))
+		return err == nil
+	})
 	return s
 }
 
@@ -213,7 +217,6 @@ func TestRDPSessionsOfThree(t *testing.T) {
 		}
 	}
 	for _, v := range viewers {
-		v.screen = newFrameBuffer(t)
 		v.connect(t, addr)
 		v.seesDesktop(t, w.h)
 		if display, now := session(t, w.h, v.user); now != before[v.user] || display != displays[v.user] {
