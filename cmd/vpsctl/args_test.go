@@ -37,7 +37,7 @@ func TestArrangeRefuses(t *testing.T) {
 		{"bench run", `no command "bench"`, ""},
 		{"plan --limt x", "no flag --limt", "--limit"},
 		{"plan --limit", "needs a value", ""},
-		{"provision --dry-run", "no flag --dry-run", ""},
+		{"provision --dry-runs", "no flag --dry-runs", "--dry-run"},
 	} {
 		_, err := arrange(app, strings.Fields(c.in))
 		var u usageError
