@@ -210,7 +210,7 @@ func TestPlanRefuses(t *testing.T) {
 		"short secret": {func(q *Request) { q.Secrets["developer_password"] = "12345" },
 			"host \"alpha\": the secret \"developer_password\" has 5 bytes: under 6 it cannot be kept out of the output\n  hint: use a longer one"},
 		"a secret where it would be seen": {func(q *Request) { q.Secrets["username"] = "s3cret-name" },
-			"builtin/ide-antigravity/phase.yaml:98:9: step \"settings of the developer\": as: a secret would be seen here\n  hint: it can go into the content of a file"},
+			"builtin/ide-antigravity/phase.yaml:104:9: step \"settings of the developer\": as: a secret would be seen here\n  hint: it can go into the content of a file"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			q := request()
