@@ -161,25 +161,32 @@ func (v *live) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // send answers with a page of the record as it is; one rendering serves all who
 // ask for the same state.
 func (v *live) send(w http.ResponseWriter, have *rendered, write func(*bytes.Buffer, *Report) error) {
+	text, err := v.rendered(have, write)
+	if err != nil {
+		http.Error(w, "the report cannot be made: the record cannot be read", http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	_, _ = w.Write(text) // without the lock: whoever reads slowly holds up nobody
+}
+
+func (v *live) rendered(have *rendered, write func(*bytes.Buffer, *Report) error) ([]byte, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if now := v.state(); have.of != now || have.text == nil {
 		began := time.Now()
 		dir, err := v.store.Open(v.id)
 		if err != nil {
-			http.Error(w, "the record cannot be read", http.StatusInternalServerError)
-			return
+			return nil, err
 		}
 		rep := dir.Load()
 		var b bytes.Buffer
 		if err := errors.Join(write(&b, rep), dir.Close()); err != nil {
-			http.Error(w, "the report cannot be made", http.StatusInternalServerError)
-			return
+			return nil, err
 		}
 		*have, v.cost = rendered{now, b.Bytes()}, time.Since(began)
 	}
-	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	_, _ = w.Write(have.text)
+	return have.text, nil
 }
 
 // events tells a browser whenever the record has grown.
