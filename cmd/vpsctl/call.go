@@ -168,7 +168,9 @@ func (k *call) dialer(status func(host string, s remote.Status)) *remote.Dialer 
 	if f := k.String("known-hosts"); f != "" {
 		o.KnownHosts, o.AppendTo = []string{f}, f
 	}
-	k.sudo = k.sudoWords()
+	if k.sudo == nil { // a command that dials twice asks once
+		k.sudo = k.sudoWords()
+	}
 	o.SudoPassword = k.sudo.of
 	if k.ui.verbose {
 		o.Verbose = func(host, text string) {

@@ -157,9 +157,13 @@ func monitorStart(k *call) error {
 	plan := wire.Plan{Wire: wire.Version, RunID: report.NewID(time.Now()), Verb: "monitor", Interval: every, Linger: k.Duration("for"),
 		Rotate: int64(keep) << 20 / 2, HostLogs: true, Phases: []wire.Phase{}}
 	return k.monitor(func(ctx context.Context, s *remote.Session, h inventory.Host, m *monitored) error {
-		if r, ok, err := monitorRun(ctx, s); err != nil || ok && r.Running {
-			m.is(r)
+		r, ok, err := monitorRun(ctx, s)
+		if err != nil {
 			return err
+		}
+		if ok && r.Running {
+			m.is(r)
+			return nil
 		}
 		w, _, done, err := runs.host(plan.RunID, h)
 		if err != nil {

@@ -29,6 +29,9 @@ func rotateCommand() *cli.Command {
 // rotate sets new passwords by a run of one step: so they are masked, and there
 // is a record of when it was done.
 func rotate(k *call) error {
+	if k.Bool("detach") {
+		return usageError{"credentials rotate has to see which passwords are in force", "leave out --detach"}
+	}
 	inv, hosts, err := k.hosts()
 	if err != nil {
 		return err
@@ -53,7 +56,7 @@ func rotate(k *call) error {
 		return err
 	}
 	defer dir.Close()
-	r := &rotation{store: k.credentials(), fresh: fresh, old: map[string]credential{}, state: map[string]wire.Status{}}
+	r := &rotation{store: k.credentials(), fresh: fresh, old: map[string]credential{}, begun: map[string]bool{}, state: map[string]wire.Status{}}
 	if err := r.keep(); err != nil {
 		return err
 	}
@@ -116,7 +119,8 @@ type rotation struct {
 	old   map[string]credential // those that were waiting to be shown
 
 	mu    sync.Mutex
-	state map[string]wire.Status // of the step, by host; "" = begun
+	begun map[string]bool        // hosts that have begun the step
+	state map[string]wire.Status // of the step, by host; "" = the host has not heard of it
 }
 
 func (r *rotation) keep() error {
@@ -135,10 +139,14 @@ func (r *rotation) heard(host string, e *wire.Event) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	switch {
-	case e.Kind == wire.KindStep && r.state[host] == "":
-		r.state[host] = wire.Cancelled // begun: until more is heard, nobody knows
 	case e.StepEnd != nil:
 		r.state[host] = e.StepEnd.Status
+	case e.Kind == wire.KindStep && r.state[host] == wire.Cancelled:
+		r.begun[host] = true
+	case e.Start != nil: // it goes on by itself: until more is heard, nobody knows
+		r.state[host] = wire.Cancelled
+	case e.End != nil && r.state[host] == wire.Cancelled && !r.begun[host]:
+		r.state[host] = wire.NotReached
 	}
 }
 

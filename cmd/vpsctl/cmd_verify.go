@@ -102,7 +102,7 @@ func (k *call) verifyPlans(cat *phases.Catalog, runID string, hosts []inventory.
 			keepChecks(&p.Phases[0], k.StringSlice("check"), found)
 			p.Phases = slices.DeleteFunc(p.Phases, func(ph wire.Phase) bool { return len(ph.Steps) == 0 })
 		}
-		if k.Bool("deep") && len(h.Phases.Only) == 0 || k.Bool("deep") && slices.Contains(h.Phases.Only, "rdp-config") {
+		if k.Bool("deep") && hasRDP(h.Phases) {
 			p.Phases = append(p.Phases, deepPhase(runID, q))
 		}
 		plans[i] = p
@@ -113,6 +113,15 @@ func (k *call) verifyPlans(cat *phases.Catalog, runID string, hosts []inventory.
 		}
 	}
 	return plans, nil
+}
+
+// hasRDP tells whether an inventory gives a host a desktop to log in to.
+func hasRDP(f inventory.PhaseFilter) bool {
+	const rdp = "rdp-config"
+	if f.OnlyGiven {
+		return slices.Contains(f.Only, rdp)
+	}
+	return !slices.Contains(f.Skip, rdp)
 }
 
 // keepChecks leaves only the named checks; none named means all.

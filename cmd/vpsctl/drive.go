@@ -234,7 +234,8 @@ type keeper struct {
 
 // alerted says the alerts that are new.
 func (k *keeper) alerted() {
-	for alerts := k.w.Record().Alerts; k.alerts < len(alerts); k.alerts++ {
+	alerts := k.w.Record().Alerts
+	for k.alerts = min(k.alerts, len(alerts)); k.alerts < len(alerts); k.alerts++ { // one may have been withdrawn
 		k.d.screen.line("[WARN]", "%s%s", k.d.screen.who(k.host), alerts[k.alerts].Message)
 		k.d.notify.tell(alertNotice(k.d.dir.ID(), k.host, alerts[k.alerts]))
 	}

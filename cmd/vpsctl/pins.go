@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"slices"
 	"strings"
 
@@ -59,6 +60,13 @@ func readPins(path string) (map[string]string, error) {
 		return nil, err
 	}
 	defer f.Close()
+	if st, err := f.Stat(); err != nil {
+		return nil, err
+	} else if !st.Mode().IsRegular() {
+		return nil, usageError{path + ": is no file", "it holds a few lines: NAME: value"}
+	} else if runtime.GOOS != "windows" && st.Mode().Perm()&0o002 != 0 {
+		return nil, usageError{fmt.Sprintf("%s: others can write it (mode %04o), and it says what runs on the hosts", path, st.Mode().Perm()), "chmod o-w " + path}
+	}
 	text, err := io.ReadAll(io.LimitReader(f, mostPins+1))
 	if err != nil {
 		return nil, err

@@ -86,20 +86,32 @@ func (k *call) argv() []string {
 	var out []string
 	for i, a := range os.Args {
 		name, value, _ := strings.Cut(a, "=")
+		before, flag := "", flagName(name) // of any flag, one dash does as well as two
+		if i > 0 {
+			before = flagName(os.Args[i-1])
+		}
 		switch {
-		case i > 0 && (os.Args[i-1] == "-e" || os.Args[i-1] == "--extra-var"):
+		case before == "e" || before == "extra-var":
 			a = name
-		case i > 0 && os.Args[i-1] == "--notify": // the way to a receiver is often all that keeps others out
+		case before == "notify": // the way to a receiver is often all that keeps others out
 			a = "***"
-		case name == "--notify" && value != "":
+		case flag == "notify" && value != "":
 			a = name + "=***"
-		case (name == "-e" || name == "--extra-var") && value != "":
+		case (flag == "e" || flag == "extra-var") && value != "":
 			key, _, _ := strings.Cut(value, "=")
 			a = name + "=" + key
 		}
 		out = append(out, a)
 	}
 	return out
+}
+
+// flagName is the flag that a word of the command line names; "" for others.
+func flagName(word string) string {
+	if !strings.HasPrefix(word, "-") {
+		return ""
+	}
+	return strings.TrimLeft(word, "-")
 }
 
 func phaseIDs(plans []wire.Plan) []string {

@@ -16,7 +16,6 @@ import (
 	"github.com/vpsctl/vpsctl/payload/wire"
 	"github.com/vpsctl/vpsctl/phases"
 	"github.com/vpsctl/vpsctl/remote"
-	"github.com/vpsctl/vpsctl/report"
 )
 
 //go:embed hostside/deep/*.sh
@@ -108,7 +107,7 @@ func (d *deepFindings) take(text string) {
 			continue
 		}
 		seconds, _ := strconv.ParseFloat(m[3], 64) // "-" is none
-		d.checks = append(d.checks, deepCheck(deepTargets[i], m[2] == "ok", seconds, report.Clean(m[4])))
+		d.checks = append(d.checks, deepCheck(deepTargets[i], m[2] == "ok", seconds, oneLine(m[4])))
 	}
 }
 
@@ -136,7 +135,7 @@ func (d *deepFindings) greeted(g rdpGreeting, err error) {
 	c.Seconds = (g.Connect + g.Negotiate + g.Handshake).Seconds()
 	switch {
 	case err != nil:
-		c.Message = report.Clean(err.Error())
+		c.Message = oneLine(err.Error())
 	case g.Certificate != d.certificate:
 		c.Message = "the certificate that it shows is not the one on the host's disk: SHA-256 " + g.Certificate
 	case !g.TLSOnly:
