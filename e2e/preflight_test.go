@@ -18,7 +18,7 @@ const holdLock = `use Fcntl; open(F, "+>>", "/var/lib/dpkg/lock-frontend") or di
 // check is what preflight says about one thing on the host.
 func check(t *testing.T, v *tool, code int, id string, args ...string) (status, text, hint string) {
 	t.Helper()
-	r := v.run(code, append([]string{"preflight", "-o", "json"}, args...)...)
+	r := v.run(code, append(spined("preflight", "-o", "json"), args...)...)
 	var doc struct {
 		Hosts []struct {
 			Checks []struct{ ID, Status, Text, Hint string }
@@ -43,7 +43,7 @@ func TestPreflight(t *testing.T) {
 	v := newTool(t, f)
 	on(t, h, "apt-get update -qq; DEBIAN_FRONTEND=noninteractive apt-get install -qq nftables >/dev/null")
 	before := on(t, h, fingerprint+"; find /var/lib /run /tmp /dev/shm -xdev -name '*vpsctl*' | sort")
-	r := v.run(0, "preflight")
+	r := v.run(0, spined("preflight")...)
 	wants(t, "preflight", r.out, h.Name+": ready", "[OK]   rights", "[OK]   mirrors", "[OK]   dns")
 	if after := on(t, h, fingerprint+"; find /var/lib /run /tmp /dev/shm -xdev -name '*vpsctl*' | sort"); after != before {
 		t.Errorf("preflight has changed the host: %s", firstDifference(after, before))

@@ -113,6 +113,6 @@ func artifacts(t *testing.T) string {
 // remains are what a session leaves while it is there, and what must be as before once it is gone.
 func remains(t *testing.T, h *lab.Host) string {
 	t.Helper()
-	return on(t, h, "getent passwd; getent group; ls -A /home /tmp /tmp/.X11-unix /var/tmp /dev/shm; ls -d /run/vpsctl-* 2>/dev/null; "+
+	return on(t, h, "getent passwd; getent group; ls -A /home /tmp /var/tmp /dev/shm | grep -v '^\\.X[0-9]*-lock$'; find /tmp /var/tmp /dev/shm /run -xdev -nouser; ls -d /run/vpsctl-* 2>/dev/null; "+
 		"systemctl list-units --all --no-legend 'vpsctl-deep*'; pgrep -c Xorg; true")
 }
