@@ -184,7 +184,7 @@ func TestRDPSessionsOfThree(t *testing.T) {
 	for _, user := range []string{"ann", "bob", "cleo"} {
 		on(t, w.h, fmt.Sprintf("useradd -m -s /bin/bash %[1]s && printf '%[1]s:%[2]s\\n' | chpasswd", user, rdpPassword))
 		t.Cleanup(func() {
-			_, _ = w.h.Exec(context.Background(), fmt.Sprintf("loginctl terminate-user %[1]s; pkill -KILL -u %[1]s; sleep 0.5; userdel -r %[1]s", user))
+			_, _ = w.h.Exec(context.Background(), fmt.Sprintf("loginctl terminate-user %[1]s; pkill -KILL -u %[1]s; sleep 0.5; find /tmp -xdev -user %[1]s -delete; userdel -r %[1]s", user))
 		})
 		viewers = append(viewers, &viewer{user: user, screen: newFrameBuffer(t)})
 	}
