@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -69,6 +70,7 @@ func writeAndWait(t *testing.T, s Store, events []recorded) {
 	}
 	fmt.Println("ready")
 	_, _ = io.Copy(io.Discard, os.Stdin)
+	runtime.KeepAlive(d) // what is collected holds no lock
 }
 
 func goOn(t *testing.T, s Store, events []recorded) {
