@@ -49,6 +49,8 @@ func (h *testHost) beginOnSmallDisk(plan *wire.Plan) *stream {
 	if uid := os.Geteuid(); uid != 0 {
 		cmd.SysProcAttr.Cloneflags |= unix.CLONE_NEWUSER
 		cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{ContainerID: uid, HostID: uid, Size: 1}}
+		gid := os.Getegid() // a group that is not mapped can make no file
+		cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{ContainerID: gid, HostID: gid, Size: 1}}
 		cmd.SysProcAttr.AmbientCaps = []uintptr{unix.CAP_SYS_ADMIN}
 	}
 	if err := exec.Command("unshare", "-Urm", "true").Run(); err != nil && os.Geteuid() != 0 {
