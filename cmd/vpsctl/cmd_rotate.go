@@ -139,6 +139,8 @@ func (r *rotation) heard(host string, e *wire.Event) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	switch {
+	case e.StepEnd != nil && e.StepEnd.TimedOut:
+		r.begun[host], r.state[host] = true, wire.Cancelled
 	case e.StepEnd != nil:
 		r.state[host] = e.StepEnd.Status
 	case e.Kind == wire.KindStep && r.state[host] == wire.Cancelled:

@@ -27,6 +27,7 @@ func TestRotationKnows(t *testing.T) {
 		"died in the step":          {[]*wire.Event{start, step, end}, wire.Cancelled},
 		"ended before the step":     {[]*wire.Event{start, end}, wire.NotReached},
 		"failed":                    {[]*wire.Event{start, step, done(wire.Failed), end}, wire.Failed},
+		"took too long":             {[]*wire.Event{start, step, {Kind: wire.KindStepEnd, StepEnd: &wire.StepEnd{Status: wire.Failed, TimedOut: true}}, end}, wire.Cancelled},
 		"done, and the line is cut": {[]*wire.Event{start, step, done(wire.Changed)}, wire.Changed},
 	} {
 		t.Run(name, func(t *testing.T) {
