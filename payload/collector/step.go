@@ -47,6 +47,14 @@ func (p *phaseRun) step(ctx context.Context, s *wire.Step) *wire.StepEnd {
 	p.event(&wire.Event{Kind: wire.KindStep, Phase: p.ph.ID, Step: id})
 	out := newOutput(p.j, p.ph.ID, id)
 	end := p.attempts(ctx, s, p.env(s.Name, out))
+	if end.RC != nil && *end.RC == 128+int(unix.SIGTERM) {
+		// A shutdown ends runner and step at once, and the runner's own signal
+		// may come a moment later: the run then did not fail of this step.
+		select {
+		case <-p.ctx.Done():
+		case <-time.After(500 * time.Millisecond):
+		}
+	}
 	out.close()
 	end.Critical = s.Assert != nil && s.Assert.Critical
 	end.Optional = s.Optional || s.Assert != nil && !s.Assert.Critical

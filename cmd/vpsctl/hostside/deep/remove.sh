@@ -18,6 +18,6 @@ if uid=$(id -u "$user" 2>/dev/null) && [ "$uid" -ge 1000 ]; then
   find /tmp /var/tmp /dev/shm -xdev -uid "$uid" -delete 2>/dev/null
   rm -f /var/log/journal/*/user-"$uid"*.journal
   userdel --remove "$user" 2>/dev/null
-  rm -rf "/home/${user:?}"
+  rm -rf "/home/${user:?}" "/run/xrdp/sockdir/${uid:?}"
 fi
 rm -rf "$dir"
