@@ -26,7 +26,9 @@ func TestMonitorGoesOnAlone(t *testing.T) {
 	until(t, "no session of ours on the host", func() bool { return on(t, h, "pgrep -c -f '[s]shd-session: root' || true") == "0" })
 	wants(t, "status", v.run(0, "monitor", "status").out, "running", run)
 
-	rows := func() int { return strings.Count(on(t, h, "cat /var/log/vps-provision/resources.csv 2>/dev/null || true"), "\n") }
+	rows := func() int {
+		return strings.Count(on(t, h, "cat /var/log/vps-provision/resources.csv 2>/dev/null || true"), "\n")
+	}
 	begin := rows()
 	until(t, "samples without us", func() bool { return rows() > begin+5 })
 	v.phase("beside", "steps:\n  - name: work\n    run: sleep 1\n")
