@@ -33,8 +33,9 @@ func main() {
 	defer stop()
 	bin := flag.String("vpsctl", "bin/vpsctl", "the program")
 	rounds := flag.Int("rounds", 5, "interleaved rounds")
+	parts := flag.String("parts", "ratio,lines,full,sizes", "what to measure: the ratio to plain apt, slow and direct lines, the full desktop, sizes of hosts")
 	flag.Parse()
-	if err := run(ctx, *bin, *rounds); err != nil {
+	if err := run(ctx, *bin, *rounds, strings.Split(*parts, ",")); err != nil {
 		fmt.Fprintln(os.Stderr, "bench-provision:", err)
 		os.Exit(1)
 	}
@@ -54,7 +55,7 @@ type bench struct {
 	details strings.Builder
 }
 
-func run(ctx context.Context, bin string, rounds int) (err error) {
+func run(ctx context.Context, bin string, rounds int, parts []string) (err error) {
 	dir, err := os.MkdirTemp("", "vpsctl-bench-")
 	if err != nil {
 		return err
@@ -77,20 +78,24 @@ func run(ctx context.Context, bin string, rounds int) (err error) {
 	if err := l.Describe(dir, l.Hosts[:1]); err != nil {
 		return err
 	}
-	if err := b.all(rounds); err != nil {
+	if err := b.all(rounds, parts); err != nil {
 		return err
 	}
 	b.print(rounds)
 	return nil
 }
 
-func (b *bench) all(rounds int) error {
+func (b *bench) all(rounds int, parts []string) error {
+	wants := func(part string) bool { return slices.Contains(parts, part) }
 	if err := b.provision("first", nil); err != nil { // finds the names, fills the lab's cache
 		return err
 	}
 	clear(b.got)
 	clear(b.phases)
 	for n := range rounds {
+		if !wants("ratio") {
+			break
+		}
 		fmt.Fprintf(os.Stderr, "round %d of %d\n", n+1, rounds)
 		for _, f := range []func() error{b.apt, func() error { return b.provision("lean", nil) }} {
 			if err := f(); err != nil {
@@ -100,7 +105,10 @@ func (b *bench) all(rounds int) error {
 	}
 	kept := b.phases
 	b.phases = map[string][]time.Duration{}
-	for _, mbit := range []float64{0, 100} { // on a direct line, and at 100 Mbit/s
+	for _, mbit := range []float64{0, 100} {
+		if !wants("lines") {
+			break
+		}
 		for _, h := range []*lab.Host{b.ours, b.plain} {
 			if err := h.Rate(b.ctx, mbit); err != nil {
 				return err
@@ -111,10 +119,18 @@ func (b *bench) all(rounds int) error {
 			return err
 		}
 	}
-	if err := errors.Join(b.ours.Rate(b.ctx, 0), b.plain.Rate(b.ctx, 0), b.provision("full", []string{"-e", "desktop=full"})); err != nil {
+	if err := errors.Join(b.ours.Rate(b.ctx, 0), b.plain.Rate(b.ctx, 0)); err != nil {
 		return err
 	}
+	if wants("full") {
+		if err := b.provision("full", []string{"-e", "desktop=full"}); err != nil {
+			return err
+		}
+	}
 	for _, size := range []lab.Limits{{MemoryMB: 4096, CPUs: 2}, {MemoryMB: 2048, CPUs: 1}} {
+		if !wants("sizes") {
+			break
+		}
 		clear(b.phases)
 		name := fmt.Sprintf("%d MB, %d CPU", size.MemoryMB, size.CPUs)
 		if err := errors.Join(b.ours.Limit(b.ctx, size), b.provision(name, nil)); err != nil {
@@ -145,6 +161,7 @@ func (b *bench) provision(name string, more []string) error {
 	began := time.Now()
 	out, err := cmd.CombinedOutput()
 	b.got[name] = append(b.got[name], time.Since(began))
+	fmt.Fprintf(os.Stderr, "provision, %s: %.1f s\n", name, time.Since(began).Seconds())
 	if err != nil {
 		return fmt.Errorf("%s: %w: %s", name, err, out[max(0, len(out)-3000):])
 	}
@@ -222,6 +239,7 @@ func (b *bench) install(name string, downloaded bool) error {
 	began := time.Now()
 	_, err := b.plain.Exec(b.ctx, update+install)
 	b.got[name] = append(b.got[name], time.Since(began))
+	fmt.Fprintf(os.Stderr, "%s: %.1f s\n", name, time.Since(began).Seconds())
 	return err
 }
 
