@@ -91,7 +91,7 @@ func TestHostileWordsStayWords(t *testing.T) {
 			if strings.Contains(text, "\ufffe") {
 				t.Error("junit: XML does not allow U+FFFE")
 			}
-			if err := xml.Unmarshal(b.Bytes(), new(junitSuites)); err != nil {
+			if err := xml.Unmarshal(b.Bytes(), new(TestSuites)); err != nil {
 				t.Errorf("junit: %v", err)
 			}
 		case "openmetrics":

@@ -14,40 +14,44 @@ import (
 // verificationID is the phase whose steps are checks, each a case of its own.
 const verificationID = "verification"
 
-type junitSuites struct {
-	XMLName  xml.Name     `xml:"testsuites"`
-	Name     string       `xml:"name,attr"`
-	Tests    int          `xml:"tests,attr"`
-	Failures int          `xml:"failures,attr"`
-	Errors   int          `xml:"errors,attr"`
-	Skipped  int          `xml:"skipped,attr"`
-	Time     string       `xml:"time,attr"`
-	Suites   []junitSuite `xml:"testsuite"`
+// TestSuites is a JUnit document. Add fills its counts.
+type TestSuites struct {
+	XMLName  xml.Name    `xml:"testsuites"`
+	Name     string      `xml:"name,attr"`
+	Tests    int         `xml:"tests,attr"`
+	Failures int         `xml:"failures,attr"`
+	Errors   int         `xml:"errors,attr"`
+	Skipped  int         `xml:"skipped,attr"`
+	Time     string      `xml:"time,attr"`
+	Suites   []TestSuite `xml:"testsuite"`
 }
 
-type junitSuite struct {
-	Name      string      `xml:"name,attr"`
-	Tests     int         `xml:"tests,attr"`
-	Failures  int         `xml:"failures,attr"`
-	Errors    int         `xml:"errors,attr"`
-	Skipped   int         `xml:"skipped,attr"`
-	Time      string      `xml:"time,attr"`
-	Timestamp string      `xml:"timestamp,attr,omitempty"`
-	Hostname  string      `xml:"hostname,attr"`
-	Cases     []junitCase `xml:"testcase"`
+// TestSuite has the cases of one host.
+type TestSuite struct {
+	Name      string     `xml:"name,attr"`
+	Tests     int        `xml:"tests,attr"`
+	Failures  int        `xml:"failures,attr"`
+	Errors    int        `xml:"errors,attr"`
+	Skipped   int        `xml:"skipped,attr"`
+	Time      string     `xml:"time,attr"`
+	Timestamp string     `xml:"timestamp,attr,omitempty"`
+	Hostname  string     `xml:"hostname,attr"`
+	Cases     []TestCase `xml:"testcase"`
 }
 
-type junitCase struct {
-	Class   string       `xml:"classname,attr"`
-	Name    string       `xml:"name,attr"`
-	Time    string       `xml:"time,attr"`
-	Failure *junitReason `xml:"failure"`
-	Error   *junitReason `xml:"error"`
-	Skipped *junitReason `xml:"skipped"`
-	Out     string       `xml:"system-out,omitempty"`
+// TestCase passed unless it has one of Failure, Error and Skipped.
+type TestCase struct {
+	Class   string      `xml:"classname,attr"`
+	Name    string      `xml:"name,attr"`
+	Time    string      `xml:"time,attr"`
+	Failure *TestReason `xml:"failure"`
+	Error   *TestReason `xml:"error"`
+	Skipped *TestReason `xml:"skipped"`
+	Out     string      `xml:"system-out,omitempty"`
 }
 
-type junitReason struct {
+// TestReason says why a case did not pass.
+type TestReason struct {
 	Message string `xml:"message,attr"`
 	Type    string `xml:"type,attr,omitempty"`
 	Text    string `xml:",chardata"`
@@ -56,12 +60,21 @@ type junitReason struct {
 // JUnit writes a run as test results: a suite per host, a case per phase and
 // per check of the verification. A host that said nothing has one case, reach.
 func JUnit(w io.Writer, r *Report) error {
-	all := junitSuites{Name: xmlText("vpsctl " + cleanLine(r.Run.Verb) + " " + r.Run.ID), Time: junitTime(r.Duration())}
+	all := TestSuites{Name: xmlText("vpsctl " + cleanLine(r.Run.Verb) + " " + r.Run.ID), Time: JUnitTime(r.Duration())}
 	for i := range r.Hosts {
-		s := junitHost(&r.Hosts[i])
-		all.Tests, all.Failures, all.Errors, all.Skipped = all.Tests+s.Tests, all.Failures+s.Failures, all.Errors+s.Errors, all.Skipped+s.Skipped
-		all.Suites = append(all.Suites, s)
+		all.Add(junitHost(&r.Hosts[i]))
 	}
+	return all.Write(w)
+}
+
+// Add takes a suite in.
+func (all *TestSuites) Add(s TestSuite) {
+	all.Tests, all.Failures, all.Errors, all.Skipped = all.Tests+s.Tests, all.Failures+s.Failures, all.Errors+s.Errors, all.Skipped+s.Skipped
+	all.Suites = append(all.Suites, s)
+}
+
+// Write writes the document.
+func (all *TestSuites) Write(w io.Writer) error {
 	if _, err := io.WriteString(w, xml.Header); err != nil {
 		return err
 	}
@@ -74,25 +87,32 @@ func JUnit(w io.Writer, r *Report) error {
 	return err
 }
 
-func junitHost(h *HostReport) junitSuite {
+func junitHost(h *HostReport) TestSuite {
 	rec, host := h.Record, h.Host.Host
-	s := junitSuite{Name: host, Hostname: host, Time: junitTime(rec.Duration()), Timestamp: strings.TrimSuffix(rec.stamp(0), "Z")}
+	s := TestSuite{Name: host, Hostname: host, Time: JUnitTime(rec.Duration()), Timestamp: strings.TrimSuffix(rec.stamp(0), "Z")}
 	for i := range rec.Phases {
 		p := &rec.Phases[i]
-		s.add(junitPhase(host, p))
+		s.Add(junitPhase(host, p))
 		if p.ID == verificationID && p.Begun {
 			for j := range p.Steps {
-				s.add(junitCheck(host, &p.Steps[j]))
+				s.Add(junitCheck(host, &p.Steps[j]))
 			}
 		}
 	}
 	if len(rec.Phases) == 0 || h.Verdict.Error != nil && h.Verdict.Status == wire.Failed && s.Failures == 0 {
-		s.add(junitReach(h))
+		s.Add(junitReach(h))
 	}
 	return s
 }
 
-func (s *junitSuite) add(c junitCase) {
+// Add takes a case in; what XML cannot hold is dropped from its texts.
+func (s *TestSuite) Add(c TestCase) {
+	c.Name, c.Out = xmlText(c.Name), xmlText(c.Out)
+	for _, r := range []*TestReason{c.Failure, c.Error, c.Skipped} {
+		if r != nil {
+			r.Message, r.Text = xmlText(r.Message), xmlText(r.Text)
+		}
+	}
 	s.Tests++
 	switch {
 	case c.Failure != nil:
@@ -105,15 +125,15 @@ func (s *junitSuite) add(c junitCase) {
 	s.Cases = append(s.Cases, c)
 }
 
-func junitPhase(host string, p *PhaseRecord) junitCase {
-	c := junitCase{Class: host, Name: xmlText(p.ID), Time: junitTime(p.Duration())}
+func junitPhase(host string, p *PhaseRecord) TestCase {
+	c := TestCase{Class: host, Name: p.ID, Time: JUnitTime(p.Duration())}
 	switch p.Status {
 	case wire.OK, wire.Changed:
 		c.Out = fmt.Sprintf("%d changed, %d as they should be, %d skipped", p.Changed, p.OK, p.Skipped)
 	case wire.Failed:
-		c.Failure = &junitReason{Message: xmlText(cmp.Or(p.Reason, "failed")), Type: "phase", Text: xmlText(failures(p))}
+		c.Failure = &TestReason{Message: cmp.Or(p.Reason, "failed"), Type: "phase", Text: failures(p)}
 	default:
-		c.Skipped = &junitReason{Message: xmlText(cmp.Or(p.Reason, strings.ReplaceAll(p.word(), "_", " ")))}
+		c.Skipped = &TestReason{Message: cmp.Or(p.Reason, strings.ReplaceAll(p.word(), "_", " "))}
 	}
 	return c
 }
@@ -136,31 +156,32 @@ func lineEnd(s string) string {
 	return s + "\n"
 }
 
-func junitCheck(host string, s *StepRecord) junitCase {
-	c := junitCase{Class: host + "." + verificationID, Name: xmlText(s.Name), Time: junitTime(s.Duration())}
-	text := xmlText(lineEnd(s.Stderr) + lineEnd(prefixed("> ", s.Hint)))
+func junitCheck(host string, s *StepRecord) TestCase {
+	c := TestCase{Class: host + "." + verificationID, Name: s.Name, Time: JUnitTime(s.Duration())}
+	text := lineEnd(s.Stderr) + lineEnd(prefixed("> ", s.Hint))
 	switch {
 	case s.Status == wire.OK, s.Status == wire.Changed:
 	case s.Status == wire.Failed:
-		c.Failure = &junitReason{Message: xmlText(cmp.Or(s.Reason, "does not hold")), Type: "check", Text: text}
+		c.Failure = &TestReason{Message: cmp.Or(s.Reason, "does not hold"), Type: "check", Text: text}
 	default:
-		c.Skipped = &junitReason{Message: xmlText(cmp.Or(s.Reason, strings.ReplaceAll(s.word(), "_", " ")))}
+		c.Skipped = &TestReason{Message: cmp.Or(s.Reason, strings.ReplaceAll(s.word(), "_", " "))}
 	}
 	return c
 }
 
-func junitReach(h *HostReport) junitCase {
-	c := junitCase{Class: h.Host.Host, Name: "reach", Time: junitTime(0)}
+func junitReach(h *HostReport) TestCase {
+	c := TestCase{Class: h.Host.Host, Name: "reach", Time: JUnitTime(0)}
 	switch e := h.Verdict.Error; {
 	case e != nil:
-		c.Error = &junitReason{Message: xmlText(e.Message), Type: string(e.Kind), Text: xmlText(prefixed("> ", e.Hint))}
+		c.Error = &TestReason{Message: e.Message, Type: string(e.Kind), Text: prefixed("> ", e.Hint)}
 	case h.Verdict.Outcome != Done || h.Verdict.Status == wire.Skipped:
-		c.Skipped = &junitReason{Message: xmlText(h.Verdict.Text)}
+		c.Skipped = &TestReason{Message: h.Verdict.Text}
 	}
 	return c
 }
 
-func junitTime(d time.Duration) string { return fmt.Sprintf("%.3f", d.Seconds()) }
+// JUnitTime is how JUnit writes a duration: in seconds.
+func JUnitTime(d time.Duration) string { return fmt.Sprintf("%.3f", d.Seconds()) }
 
 // xmlText drops what XML cannot hold, however it is escaped.
 func xmlText(s string) string {

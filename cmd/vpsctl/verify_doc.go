@@ -2,7 +2,6 @@ package main
 
 import (
 	"cmp"
-	"encoding/xml"
 	"fmt"
 	"io"
 	"strings"
@@ -198,56 +197,30 @@ func (h *verifyHost) last(w io.Writer) {
 // junit is the document for pipelines: a suite for each host, a case for each
 // check.
 func (doc verifyDoc) junit(w io.Writer) error {
-	type words struct {
-		Message string `xml:"message,attr"`
-		Text    string `xml:",chardata"`
-	}
-	type testcase struct {
-		Name      string  `xml:"name,attr"`
-		Classname string  `xml:"classname,attr"`
-		Time      float64 `xml:"time,attr"`
-		Failure   *words  `xml:"failure,omitempty"`
-		Skipped   *words  `xml:"skipped,omitempty"`
-		Error     *words  `xml:"error,omitempty"`
-	}
-	type suite struct {
-		Name     string     `xml:"name,attr"`
-		Tests    int        `xml:"tests,attr"`
-		Failures int        `xml:"failures,attr"`
-		Errors   int        `xml:"errors,attr"`
-		Skipped  int        `xml:"skipped,attr"`
-		Cases    []testcase `xml:"testcase"`
-	}
-	all := struct {
-		XMLName xml.Name `xml:"testsuites"`
-		Suites  []suite  `xml:"testsuite"`
-	}{}
+	all := report.TestSuites{Name: "vpsctl verify"}
+	var total time.Duration
 	for _, h := range doc.Hosts {
-		s := suite{Name: h.Host, Tests: h.Summary.Total, Failures: h.Summary.Failed, Skipped: h.Summary.Skipped}
+		class := "vpsctl.verify." + h.Host
+		s := report.TestSuite{Name: h.Host, Hostname: h.Host}
+		var took time.Duration
 		for _, c := range h.Checks {
-			t := testcase{Name: c.ID, Classname: "vpsctl.verify." + h.Host, Time: c.Seconds}
+			d := time.Duration(c.Seconds * float64(time.Second))
+			took += d
+			t := report.TestCase{Name: c.ID, Class: class, Time: report.JUnitTime(d)}
 			switch c.Status {
 			case checkFail:
-				t.Failure = &words{c.Message, c.Hint}
+				t.Failure = &report.TestReason{Message: c.Message, Text: c.Hint}
 			case checkSkip:
-				t.Skipped = &words{Message: c.Message}
+				t.Skipped = &report.TestReason{Message: c.Message}
 			}
-			s.Cases = append(s.Cases, t)
+			s.Add(t)
 		}
 		if h.Error != nil {
-			s.Tests, s.Errors = s.Tests+1, 1
-			s.Cases = append(s.Cases, testcase{Name: h.Error.Stage, Classname: "vpsctl.verify." + h.Host, Error: &words{h.Error.Message, h.Error.Hint}})
+			s.Add(report.TestCase{Name: h.Error.Stage, Class: class, Time: report.JUnitTime(0), Error: &report.TestReason{Message: h.Error.Message, Text: h.Error.Hint}})
 		}
-		all.Suites = append(all.Suites, s)
+		s.Time, total = report.JUnitTime(took), total+took
+		all.Add(s)
 	}
-	if _, err := io.WriteString(w, xml.Header); err != nil {
-		return err
-	}
-	enc := xml.NewEncoder(w)
-	enc.Indent("", "  ")
-	if err := enc.Encode(all); err != nil {
-		return err
-	}
-	_, err := io.WriteString(w, "\n")
-	return err
+	all.Time = report.JUnitTime(total)
+	return all.Write(w)
 }
