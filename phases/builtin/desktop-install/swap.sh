@@ -28,12 +28,13 @@ wanted)
   [ "$(df -P -BM / | awk 'NR == 2 { print int($4) }')" -ge 8192 ] || no "less than 8 GiB available on /"
   ;;
 make)
-  if [ ! -e "$unit" ]; then
+  # The unit first: a swap file without it would be taken for somebody else's.
+  if [ ! -e "$unit" ] || [ ! -e "$file" ]; then
     rm -f "$file.new"
     (umask 077 && fallocate -l 2G "$file.new")
     mkswap "$file.new" >/dev/null
-    mv "$file.new" "$file"
     printf '%s\n' '# Written by vpsctl.' '[Swap]' "What=$file" '' '[Install]' 'WantedBy=swap.target' >"$unit"
+    mv "$file.new" "$file"
   fi
   systemctl daemon-reload
   systemctl enable --now swapfile.swap

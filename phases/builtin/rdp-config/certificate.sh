@@ -22,9 +22,11 @@ make)
   *) names="$names,DNS:$2" ;;
   esac
   case $3 in
-  *:* | *[0-9].[0-9]*.[0-9]*.[0-9]*) names="$names,IP:$3" ;;
-  *[!A-Za-z0-9.-]* | '') ;;
-  *) names="$names,DNS:$3" ;;
+  '') ;;
+  *:*) names="$names,IP:$3" ;;
+  *[!A-Za-z0-9.-]*) ;;
+  *[!0-9.]*) names="$names,DNS:$3" ;;
+  *) names="$names,IP:$3" ;;
   esac
   umask 077
   temp=$(mktemp -d /etc/xrdp/vpsctl-XXXXXX)
