@@ -154,7 +154,7 @@ func (h *LookedHost) headline() (mark, color, text string) {
 }
 
 // lookedPhase writes what is worth telling of a phase, and counts the answers
-// that are only given for now.
+// that hold as things are now, before earlier steps have changed them.
 func (p *page) lookedPhase(ph *LookedPhase, all bool) (assumed int) {
 	headed := false
 	for i := range ph.Steps {
