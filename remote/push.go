@@ -6,10 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 
 	"github.com/pkg/sftp"
@@ -377,15 +379,25 @@ func (p *pusher) reader(ctx context.Context) *counted {
 	}}
 }
 
+// counted may still be read by what fed a command whose line broke, while the
+// copy goes on over another: after Close nothing is read or told any more.
 type counted struct {
+	mu  sync.Mutex // held over each read
 	r   *packReader
 	ctx context.Context
 	add func(n int64)
 	err error // why reading failed here
+
+	closed bool
 }
 
 func (c *counted) Read(b []byte) (int, error) {
-	if c.ctx.Err() != nil {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.closed:
+		return 0, fs.ErrClosed
+	case c.ctx.Err() != nil:
 		return 0, context.Cause(c.ctx)
 	}
 	n, err := c.r.Read(b)
@@ -396,4 +408,10 @@ func (c *counted) Read(b []byte) (int, error) {
 	return n, err
 }
 
-func (c *counted) Close() error { return c.r.Close() }
+// Close waits for a read that goes on.
+func (c *counted) Close() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.closed = true
+	return c.r.Close()
+}

@@ -319,7 +319,7 @@ func (r *packReader) Read(b []byte) (int, error) {
 	return 0, err
 }
 
-// Close may be called at any time.
+// Close may be called between any two reads.
 func (r *packReader) Close() error {
 	if r.file == nil {
 		return nil
