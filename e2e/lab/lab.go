@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"net"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -180,7 +181,7 @@ func newLab(id string, st state, log io.Writer) *Lab {
 	for i, name := range st.Hosts {
 		h := &Host{Name: name, number: i + 1, lab: l, Addr: fmt.Sprintf("%s.%d", st.Subnet, 11+i)}
 		if hasIPv6() {
-			h.Addr6 = fmt.Sprintf("%s%d", prefix6Of(id), 11+i)
+			h.Addr6 = net.ParseIP(fmt.Sprintf("%s%d", prefix6Of(id), 11+i)).String() // as every program prints it: no leading zeros
 		}
 		if st.IPv6Only {
 			h.Addr = h.Addr6
