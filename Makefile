@@ -52,7 +52,7 @@ test: ## everything: checks, fuzzing, builds, real hosts
 
 test-integration: LAB_PACKAGES += lxcfs
 test-integration: lab-deps collectors ## tests on lab hosts; FILTER=TestGuard selects
-	$(GO) test -tags e2e -count=1 -timeout 60m -v $(if $(LAB_SUDO),-exec $(LAB_SUDO)) -run '$(FILTER)' ./e2e/
+	@bash .ci/e2e '$(FILTER)' $(if $(LAB_SUDO),-exec $(LAB_SUDO))
 
 tidy:
 	$(GO) mod tidy -diff
