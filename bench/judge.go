@@ -1,7 +1,12 @@
 package bench
 
 import (
+	"cmp"
+	"maps"
+	"slices"
 	"time"
+
+	"github.com/vpsctl/vpsctl/bench/stat"
 )
 
 // SchemaVerdict names the format of a Report.
@@ -99,8 +104,120 @@ const (
 	Everything Scope = "everything" // hosts of other groups too: suspect what measures
 )
 
+// A judgement is one question on its way to a report.
+type judgement struct {
+	question Question
+	rule     rule
+	records  map[string]*record
+	ordered  []*record // by name
+	points   map[string]map[string][]point
+	tracks   []*track
+}
+
 // Judge gives the verdict on every metric of every host asked for. histories
 // are sessions by host, in any order; hosts not asked for serve as peers.
 func Judge(histories map[string][]Session, q Question) Report {
-	return Report{Schema: SchemaVerdict, Findings: []Finding{}}
+	j := begin(histories, q)
+	for _, t := range j.tracks {
+		r := j.records[t.host]
+		points := j.pointsOf(r, t.metric)
+		if len(points) > 0 && len(points) < j.rule.least+basePerDay*j.rule.confirm {
+			t.group = j.groupPoints(r, t.metric)
+		}
+		t.follow(points)
+	}
+	return j.report(j.settle())
+}
+
+// begin finds out what there is to be judged, and by which rule.
+func begin(histories map[string][]Session, q Question) *judgement {
+	j := &judgement{question: q, records: map[string]*record{}, points: map[string]map[string][]point{}}
+	for _, host := range slices.Sorted(maps.Keys(histories)) {
+		r := recordOf(host, histories[host], q.Since[host])
+		j.records[host] = r
+		j.ordered = append(j.ordered, r)
+	}
+	hosts := 0
+	for _, r := range j.ordered {
+		if len(q.Hosts) > 0 && !slices.Contains(q.Hosts, r.host) || r.newest() == nil {
+			continue
+		}
+		hosts++
+		metrics := r.newest().metrics()
+		if len(q.Metrics) > 0 {
+			metrics = q.Metrics
+		}
+		for _, m := range metrics {
+			j.tracks = append(j.tracks, &track{host: r.host, metric: m, certain: q.Certain, calm: daily{most: basePerDay}})
+		}
+	}
+	j.rule = ruleFor(hosts, len(j.tracks))
+	for _, t := range j.tracks {
+		t.rule = j.rule
+	}
+	return j
+}
+
+// pointsOf are a host's values of a metric, found once.
+func (j *judgement) pointsOf(r *record, metric string) []point {
+	of := j.points[r.host]
+	if of == nil {
+		of = map[string][]point{}
+		j.points[r.host] = of
+	}
+	if _, ok := of[metric]; !ok {
+		of[metric] = r.points(metric)
+	}
+	return of[metric]
+}
+
+// settle makes findings of the tracks. What was looked at shares alpha with all
+// that was screened, step by step as Holm has it.
+func (j *judgement) settle() []Finding {
+	var p []float64
+	var at []int
+	for i, t := range j.tracks {
+		if e := t.current(); e != nil && e.looks > 0 {
+			p, at = append(p, e.found.p), append(at, i)
+		}
+	}
+	holm, fdr := stat.Holm(p, j.rule.family), stat.BenjaminiHochberg(p, j.rule.family)
+	findings := make([]Finding, len(j.tracks))
+	for i, t := range j.tracks {
+		k := slices.Index(at, i)
+		if k < 0 {
+			findings[i] = j.finding(t, 0, 0)
+			continue
+		}
+		findings[i] = j.finding(t, j.step(holm, p, k), holm[k])
+	}
+	rank(findings, at, fdr)
+	return findings
+}
+
+// step is the level p-value k is held against: with every one that is called
+// true, the next shares alpha with one test less.
+func (j *judgement) step(holm, p []float64, k int) float64 {
+	smaller := 0
+	for i := range p {
+		if p[i] < p[k] && holm[i] <= j.rule.alpha {
+			smaller++
+		}
+	}
+	return j.rule.alpha / float64(j.rule.family-smaller)
+}
+
+// rank numbers what was looked at, the most surely slower first.
+func rank(findings []Finding, at []int, fdr []float64) {
+	order := make([]int, len(at))
+	for k := range order {
+		order[k] = k
+	}
+	slices.SortStableFunc(order, func(a, b int) int {
+		x, y := findings[at[a]].Effect, findings[at[b]].Effect
+		return cmp.Or(cmp.Compare(fdr[a], fdr[b]), cmp.Compare(x.P, y.P), cmp.Compare(y.SlowerPct, x.SlowerPct))
+	})
+	for i, k := range order {
+		findings[at[k]].Rank = i + 1
+	}
 }

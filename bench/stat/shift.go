@@ -60,12 +60,15 @@ func (s Shift) Upper(alpha float64) float64 {
 // rank is the smallest k with P(U <= k) >= alpha: below the k-th smallest
 // difference lies the true shift with probability P(U <= k-1) < alpha. A sum
 // that is alpha but for its last digits counts as alpha, so that both ends of an
-// interval are chosen alike.
+// interval are chosen alike; a smallest probability that is alpha will do.
 func (s Shift) rank(alpha float64) int {
+	const digits = 1e-12
+	if len(s.null) > 0 && math.Abs(s.null[0]-alpha) <= digits*alpha {
+		return 1
+	}
 	below := 0.0
-	alpha *= 1 - 1e-12
 	for k, p := range s.null {
-		if below += p; below >= alpha {
+		if below += p; below >= alpha*(1-digits) {
 			return k
 		}
 	}

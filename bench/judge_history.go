@@ -1,0 +1,153 @@
+package bench
+
+import (
+	"math"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/vpsctl/vpsctl/bench/stat"
+)
+
+// A point is one session's value of a metric.
+type point struct {
+	session *Session
+	value   float64 // median of the repeats
+	y       float64 // logarithm of time, or minus that of a rate: larger is slower
+	day     string  // as the laptop's calendar had it
+}
+
+// record is the part of a host's history that may be compared with its newest
+// session: same machine, same way and same depth, nothing excluded.
+type record struct {
+	host   string
+	good   []*Session // oldest first
+	other  *Session   // newest session of another epoch before all of good
+	others int        // how many of those
+	depths int        // sessions of other depths left out
+}
+
+// newest is the session everything else is compared with, nil if there is none.
+func (r *record) newest() *Session {
+	if len(r.good) == 0 {
+		return nil
+	}
+	return r.good[len(r.good)-1]
+}
+
+func recordOf(host string, history []Session, since time.Time) *record {
+	r := &record{host: host}
+	var all []*Session
+	for i := range history {
+		if s := &history[i]; s.Excluded == "" && !s.Start.Before(since) {
+			all = append(all, s)
+		}
+	}
+	slices.SortStableFunc(all, func(a, b *Session) int { return a.Start.Compare(b.Start) })
+	if len(all) == 0 {
+		return r
+	}
+	last := all[len(all)-1]
+	for _, s := range all {
+		switch {
+		case s.Epoch != last.Epoch:
+			r.other = s
+			r.others++
+		case s.Depth != last.Depth:
+			r.depths++
+		default:
+			r.good = append(r.good, s)
+		}
+	}
+	return r
+}
+
+// points are the values of a metric, oldest first.
+func (r *record) points(metric string) []point {
+	var out []point
+	for _, s := range r.good {
+		if m := s.metric(metric); m != nil {
+			if p, ok := pointOf(s, m); ok {
+				out = append(out, p)
+			}
+		}
+	}
+	return out
+}
+
+func pointOf(s *Session, m *Metric) (point, bool) {
+	v := m.Median
+	if len(m.Values) > 0 {
+		v = stat.Median(m.Values)
+	}
+	if !(v > 0) || math.IsInf(v, 0) { // neither NaN
+		return point{}, false
+	}
+	p := point{session: s, value: v, y: math.Log(v), day: s.Start.Format(time.DateOnly)}
+	if m.Better == Higher {
+		p.y = -p.y
+	}
+	return p, true
+}
+
+func (s *Session) metric(name string) *Metric {
+	for i := range s.Metrics {
+		if s.Metrics[i].Name == name {
+			return &s.Metrics[i]
+		}
+	}
+	return nil
+}
+
+// metrics are the names a session has values for, in its order.
+func (s *Session) metrics() []string {
+	var out []string
+	for i := range s.Metrics {
+		m := &s.Metrics[i]
+		if _, ok := pointOf(s, m); ok && printable(m.Name) && printable(m.Unit) && !slices.Contains(out, m.Name) {
+			out = append(out, m.Name)
+		}
+	}
+	return out
+}
+
+// printable keeps what a host may have put into a name off the screen.
+func printable(name string) bool {
+	return len(name) <= 120 && strings.IndexFunc(name, func(r rune) bool { return !unicode.IsPrint(r) }) < 0
+}
+
+// daily keeps the first few points of every day: which ones must not hang on
+// what they say. They are added in their order in time.
+type daily struct {
+	most   int
+	points []point
+	count  map[string]int
+}
+
+func (d *daily) add(points ...point) {
+	if d.count == nil {
+		d.count = map[string]int{}
+	}
+	for _, p := range points {
+		if d.count[p.day]++; d.count[p.day] <= d.most {
+			d.points = append(d.points, p)
+		}
+	}
+}
+
+func days(points []point) int {
+	seen := map[string]bool{}
+	for _, p := range points {
+		seen[p.day] = true
+	}
+	return len(seen)
+}
+
+func ys(points []point) []float64 {
+	out := make([]float64, len(points))
+	for i, p := range points {
+		out[i] = p.y
+	}
+	return out
+}

@@ -1,0 +1,224 @@
+package bench
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"time"
+)
+
+// speed words a percentage of time.
+func speed(pct float64) string {
+	switch r := math.Round(pct); {
+	case pct >= 50:
+		return fmt.Sprintf("%.0f %% slower (%.2f times the time)", pct, 1+pct/100)
+	case r > 0:
+		return fmt.Sprintf("%.0f %% slower", r)
+	case r < 0:
+		return fmt.Sprintf("%.0f %% faster", -r)
+	}
+	return "neither slower nor faster"
+}
+
+func count(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}
+
+// now words the newest session against the baseline.
+func (f *Finding) now() string {
+	return fmt.Sprintf("%.4g %s against %.4g, %s than %s", f.Now, f.Unit, f.Baseline.Median, speed(f.SlowerPct), f.Baseline.name())
+}
+
+func (b *Baseline) name() string {
+	of := map[string]string{rolling: "the last ", frozen: "the first ", group: "its peers' last "}[b.Of]
+	return "the median of " + of + count(b.Sessions, "session")
+}
+
+func (f *Finding) moreText() string {
+	switch {
+	case f.More < 0:
+		return "no number of sessions would settle that"
+	case f.More == 0:
+		return ""
+	}
+	return fmt.Sprintf("%s more, over at least %s, would", count(f.More, "session"), count(f.MoreDays, "day"))
+}
+
+func (f *Finding) seesText() string {
+	if f.WouldSee <= 0 {
+		return "so few sessions could not have seen any slowdown"
+	}
+	return fmt.Sprintf("would have seen a slowdown of %.0f %% or more", math.Ceil(f.WouldSee))
+}
+
+func date(t time.Time) string { return t.Format(time.DateOnly) }
+
+func (f *Finding) scopeText() string {
+	switch f.Scope {
+	case HostOnly:
+		return "; its peers did not become slower"
+	case Peers:
+		return "; its peers became slower too: the provider's change rather than this host's"
+	case Everything:
+		return "; hosts elsewhere became slower too: look at what measures before you look at hosts"
+	}
+	return ""
+}
+
+func screenedText(f *Finding, t *track) string {
+	text := f.now()
+	if n := len(t.episodes); t.ended && t.episodes[n-1].word == Regressed {
+		return text + "; slower from " + date(t.episodes[n-1].first.session.Start) + " on, and back since some sessions"
+	}
+	return text
+}
+
+func calmedText(f *Finding, e *episode) string {
+	return f.now() + fmt.Sprintf("; it was slow on %s, and is not now", date(e.first.session.Start))
+}
+
+func shortText(f *Finding, t *track, r *record) string {
+	have := len(t.calm.points)
+	if r.other != nil {
+		what := r.good[0].Epoch.Differs(r.other.Epoch)
+		return fmt.Sprintf("another machine than on %s, or measured in another way: %s; %d of the %d sessions of a new baseline are there",
+			date(r.other.Start), strings.Join(what, ", "), have, t.rule.least)
+	}
+	return fmt.Sprintf("%s, %d make a baseline (at most %d a day count): %d more over at least %s", count(have, "session"), t.rule.least,
+		basePerDay, f.More, count(f.MoreDays, "day"))
+}
+
+func loudText(f *Finding, t *track) string {
+	text := f.now() + fmt.Sprintf(", but sessions vary by %.0f %% of themselves", f.Baseline.CVPct)
+	if f.More < 0 {
+		return text + fmt.Sprintf(", and above %d %% there is no verdict on 20 %%; %s", loudestCV, f.seesText())
+	}
+	return text + fmt.Sprintf(": %d sessions make a baseline then, %d are there", t.asked.least, f.Baseline.Sessions)
+}
+
+func waitsText(f *Finding, e *episode) string {
+	text := f.now()
+	if f.Verdict == SlowNow {
+		text = "slow now: " + text
+	} else {
+		text += fmt.Sprintf(", slow since %s, %d of %d sessions that tell are there", date(f.Since), len(e.counted.points), e.wants())
+	}
+	return text + fmt.Sprintf("; %s tell, and %s", f.moreText(), strings.Replace(f.seesText(), "would have seen", "see", 1)) + f.scopeText()
+}
+
+func clearedText(f *Finding) string {
+	return fmt.Sprintf("slow on %s, but %s over %s say: %s, and less than 20 %% slower for sure (at most %.0f %%)",
+		date(f.Since), count(f.Effect.Sessions, "session"), count(f.Effect.Days, "day"), speed(f.Effect.SlowerPct), f.Effect.HighPct)
+}
+
+func (f *Finding) effectText() string {
+	return fmt.Sprintf("%s over %s say: %s (between %.0f and %.0f %%, p %.1g)", count(f.Effect.Sessions, "session"),
+		count(f.Effect.Days, "day"), speed(f.Effect.SlowerPct), f.Effect.LowPct, f.Effect.HighPct, f.Effect.P)
+}
+
+func undecidedText(f *Finding) string {
+	return fmt.Sprintf("%s than %s, which is neither more nor less than 20 %% for sure: this data %s; %s settle it",
+		f.effectText(), f.Baseline.name(), f.seesText(), f.moreText()) + f.scopeText()
+}
+
+func regressedText(f *Finding, e *episode) string {
+	text := f.effectText() + " than " + f.Baseline.name() + ", since " + date(cmp.Or(f.Changed, f.Since)) + f.scopeText()
+	if !e.base.slow(pointAt(e)) {
+		text += "; the newest session is as before, some more of those end it"
+	}
+	return text
+}
+
+func pointAt(e *episode) point { return e.all[len(e.all)-1] }
+
+func strangerText(f *Finding) string {
+	return f.effectText() + " than its peers; it has no history of its own that it could have become slower than"
+}
+
+func proberText(f *Finding) string {
+	return f.effectText() + ", but so is everything else, and another probe program measures since: which of the two it is cannot be told"
+}
+
+// order puts what needs a person first.
+var order = []Word{Regressed, SlowNow, Inconclusive, NotComparable, OK}
+
+func (j *judgement) report(findings []Finding) Report {
+	slices.SortStableFunc(findings, func(a, b Finding) int {
+		known := func(f Finding) int { // unranked last
+			if f.Rank == 0 {
+				return math.MaxInt
+			}
+			return f.Rank
+		}
+		return cmp.Or(cmp.Compare(slices.Index(order, a.Verdict), slices.Index(order, b.Verdict)), cmp.Compare(known(a), known(b)),
+			cmp.Compare(a.Host, b.Host), cmp.Compare(a.Metric, b.Metric))
+	})
+	r := Report{Schema: SchemaVerdict, Rule: j.rule.name, Screened: len(findings), Findings: findings}
+	for _, f := range findings {
+		if f.Judged {
+			r.Judged++
+		}
+	}
+	r.Text = j.paragraph(&r)
+	return r
+}
+
+// mostNamed is how many findings of a word the paragraph tells in full.
+const mostNamed = 5
+
+// paragraph tells a person what was judged, and first of all how much of it.
+func (j *judgement) paragraph(r *Report) string {
+	if r.Screened == 0 {
+		return "Nothing was judged: there is no session that counts."
+	}
+	hosts := map[string]bool{}
+	for _, f := range r.Findings {
+		hosts[f.Host] = true
+	}
+	text := fmt.Sprintf("%d of %s of %s were judged, by the rule for %s (%d sessions over %s or more against %d).", r.Judged,
+		count(r.Screened, "metric"), count(len(hosts), "host"), j.ruleName(), j.rule.confirm, count(j.rule.days(), "day"), j.rule.base)
+	for _, w := range order {
+		text += wordText(r.Findings, w)
+	}
+	return text
+}
+
+func (j *judgement) ruleName() string {
+	if j.rule.family == 1 {
+		return j.rule.name
+	}
+	return fmt.Sprintf("a whole %s, which keeps the chance of any false alarm among %d below 1 %%",
+		strings.TrimPrefix(j.rule.name, "one "), j.rule.family)
+}
+
+// wordText tells the findings of one word; those that are fine only by number.
+func wordText(findings []Finding, w Word) string {
+	var of []Finding
+	for _, f := range findings {
+		if f.Verdict == w {
+			of = append(of, f)
+		}
+	}
+	if len(of) == 0 {
+		return ""
+	}
+	text := fmt.Sprintf(" %d %s", len(of), map[Word]string{Regressed: "REGRESSED", SlowNow: "slow now", Inconclusive: "INCONCLUSIVE",
+		NotComparable: "not comparable", OK: "OK"}[w])
+	if w == OK {
+		return text + "."
+	}
+	sep := ": "
+	for _, f := range of[:min(len(of), mostNamed)] {
+		text += sep + f.Host + " " + f.Metric + ", " + strings.TrimPrefix(f.Text, "slow now: ")
+		sep = "; "
+	}
+	if n := len(of) - mostNamed; n > 0 {
+		text += fmt.Sprintf("; and %d more", n)
+	}
+	return text + "."
+}
