@@ -73,7 +73,7 @@ func (b *base) described(better Direction) *Baseline {
 // one now, or because it is new.
 func (j *judgement) short(f *Finding, t *track) {
 	r := j.records[t.host]
-	f.More = max(1, t.rule.least-len(t.calm.points))
+	f.More = max(1, t.rule.least+1-len(t.calm.points))
 	f.MoreDays = upTo(f.More, basePerDay)
 	if r.other != nil {
 		f.Verdict = NotComparable

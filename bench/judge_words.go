@@ -86,11 +86,11 @@ func shortText(f *Finding, t *track, r *record) string {
 	have := len(t.calm.points)
 	if r.other != nil {
 		what := r.good[0].Epoch.Differs(r.other.Epoch)
-		return fmt.Sprintf("another machine than on %s, or measured in another way: %s; %d of the %d sessions of a new baseline are there",
-			date(r.other.Start), strings.Join(what, ", "), have, t.rule.least)
+		return fmt.Sprintf("another machine than on %s, or measured in another way: %s; %s since, and a verdict needs %d earlier ones",
+			date(r.other.Start), strings.Join(what, ", "), count(have, "session"), t.rule.least)
 	}
-	return fmt.Sprintf("%s, %d make a baseline (at most %d a day count): %d more over at least %s", count(have, "session"), t.rule.least,
-		basePerDay, f.More, count(f.MoreDays, "day"))
+	return fmt.Sprintf("%s, and a verdict needs %d earlier ones (at most %d a day count): %d more over at least %s", count(have, "session"),
+		t.rule.least, basePerDay, f.More, count(f.MoreDays, "day"))
 }
 
 func loudText(f *Finding, t *track) string {
@@ -180,8 +180,8 @@ func (j *judgement) paragraph(r *Report) string {
 	for _, f := range r.Findings {
 		hosts[f.Host] = true
 	}
-	text := fmt.Sprintf("%d of %s of %s were judged, by the rule for %s (%d sessions over %s or more against %d).", r.Judged,
-		count(r.Screened, "metric"), count(len(hosts), "host"), j.ruleName(), j.rule.confirm, count(j.rule.days(), "day"), j.rule.base)
+	text := fmt.Sprintf("%d of %d metrics on %s were judged, by the rule for %s (%d sessions over %s or more against %d).", r.Judged,
+		r.Screened, count(len(hosts), "host"), j.ruleName(), j.rule.confirm, count(j.rule.days(), "day"), j.rule.base)
 	for _, w := range order {
 		text += wordText(r.Findings, w)
 	}

@@ -393,3 +393,20 @@ func divided(x []float64) int {
 	}
 	return at
 }
+
+// TestUpperRate holds what R's binom.test(k, n, alternative = "less") says.
+func TestUpperRate(t *testing.T) {
+	for _, f := range fixtures(t) {
+		if f.name != "rate" {
+			continue
+		}
+		for i, k := range f.values["k"] {
+			n := int(f.values["n"][i])
+			if got, want := UpperRate(int(k), n, 0.05), f.values["upper"][i]; math.Abs(got-want) > 1e-9 {
+				t.Errorf("%v of %d: %v, R says %v", k, n, got, want)
+			}
+		}
+		return
+	}
+	t.Error("no case")
+}
