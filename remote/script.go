@@ -22,19 +22,38 @@ if [ "$u" = 0 ]; then d=/var/lib/vpsctl; else d=$HOME/.local/state/vpsctl; fi;
 // safe holds when nobody but us (or root) can change what lies in $d/bin, nor
 // the file $h in it, if one is named: the real path $p and every folder above
 // it. Folders with the sticky bit let nobody touch what others own; above our
-// own folders a user's group is his business. $bad gets the offenders.
+// own folders a user's group is his business. $bad gets the offenders. With
+// arguments the same find also says what its first one asks of the file, and
+// that has to be the second one.
 const safe = `
 safe() {
-  bad=; p=$(cd -P "$d/bin" 2>/dev/null && pwd -P) || return 1;
+  bad= w=$1 x=$2; cd -P "$d/bin" 2>/dev/null && p=$PWD || return 1;
   b=$p/$h; q=$p; set --; while [ "$q" ]; do set -- "$@" "$q"; q=${q%/*}; done;
   [ -z "$h" ] || set -- "$@" "$b";
   if [ "$u" = 0 ]; then
-    bad=$(find / "$@" -prune \( ! -user 0 -o -perm -2 ! -perm -1000 -o -perm -20 ! -perm -1000 -o -type f ! -perm 755 \) -print) || return 1;
+    bad=$(find / "$@" -prune \( \( ! -user 0 -o -perm -2 ! -perm -1000 -o -perm -20 ! -perm -1000 -o -type f ! -perm 755 \) -print $w \)) || return 1;
   else
-    bad=$(find / "$@" -prune \( ! -user "$u" ! -user 0 -o -perm -2 ! -perm -1000 -o -type f ! -perm 755 \) -print &&
+    bad=$(find / "$@" -prune \( \( ! -user "$u" ! -user 0 -o -perm -2 ! -perm -1000 -o -type f ! -perm 755 \) -print $w \) &&
       find "$p" "${p%/*}" -prune \( ! -user "$u" -o -perm -20 -o -perm -2 \) -print) || return 1;
   fi;
-  [ -z "$bad" ];
+  [ "$bad" = "$x" ];
+};
+`
+
+// right holds when the collector $h is ours, safe, and has the hash it is named
+// by. What was hashed is noted beside it: this boot, device, inode, size, and
+// the time of its last change, which nobody sets. While they are the same, the
+// kernel has seen no write since, and it is not hashed once more; a find that
+// cannot tell them leaves no note. They are read before the hash is taken.
+const right = `
+right() {
+  [ "${#h}" = 64 ] && [ -f "$d/bin/$h" ] && [ ! -L "$d/bin/$h" ] && [ -O "$d/bin/$h" ] || return 1;
+  n=$d/bin/$h.ok i= k=;
+  { read -r k </proc/sys/kernel/random/boot_id; [ -O "$n" ] && read -r i <"$n"; } 2>/dev/null;
+  [ "$k" ] && safe "-o -type f -printf $k:%D:%i:%s:%C@" "${i:-none}" 2>/dev/null && return;
+  i=$bad; safe && s=$(sha256sum <"$b") && [ "${s%% *}" = "$h" ] || return 1;
+  case $i in "$k":*) (umask 077; echo "$i" >"$n") 2>/dev/null;; esac;
+  return 0;
 };
 `
 
@@ -45,7 +64,7 @@ safe() {
 var startScript = oneLine(`
 m=$1 run=$2 amd=$3 arm=$4; shift 4;
 echo "$m";
-` + place + safe + `
+` + place + safe + right + `
 h=;
 if [ "$run" ]; then
   [ -d "$d/runs/$run" ] || { echo "$m NORUN"; exit 4; };
@@ -54,8 +73,7 @@ else
   for q in "$amd" "$arm"; do [ -f "$d/bin/$q" ] && h=$q; done;
 fi;
 case $h in *[!0-9a-f]*) h=;; esac;
-[ "${#h}" = 64 ] && [ -f "$d/bin/$h" ] && [ ! -L "$d/bin/$h" ] && [ -O "$d/bin/$h" ] && safe &&
-  s=$(sha256sum <"$b") && [ "${s%% *}" = "$h" ] && echo "$m RUN" && exec "$b" "$@";
+right && cd / && echo "$m RUN" && exec "$b" "$@";
 z=cat; command -v gzip >/dev/null && z=gzip;
 k=$(uname -m); case $k in x86_64) k=amd64;; aarch64|arm64) k=arm64;; esac;
 echo "$m MISSING $k $z $h";
