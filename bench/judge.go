@@ -112,21 +112,28 @@ type judgement struct {
 	ordered  []*record // by name
 	points   map[string]map[string][]point
 	tracks   []*track
+	exact    stat.Exact
 }
 
 // Judge gives the verdict on every metric of every host asked for. histories
 // are sessions by host, in any order; hosts not asked for serve as peers.
 func Judge(histories map[string][]Session, q Question) Report {
 	j := begin(histories, q)
+	j.follow()
+	return j.report(j.settle())
+}
+
+// follow goes through every history asked for. A young host's is compared with
+// its group's until it has a baseline of its own.
+func (j *judgement) follow() {
 	for _, t := range j.tracks {
 		r := j.records[t.host]
 		points := j.pointsOf(r, t.metric)
-		if len(points) > 0 && len(points) < j.rule.least+basePerDay*j.rule.confirm {
+		if len(points) > 0 && len(points) <= j.rule.least+2*maxLooks*j.rule.confirm {
 			t.group = j.groupPoints(r, t.metric)
 		}
 		t.follow(points)
 	}
-	return j.report(j.settle())
 }
 
 // begin finds out what there is to be judged, and by which rule.
@@ -148,7 +155,7 @@ func begin(histories map[string][]Session, q Question) *judgement {
 			metrics = q.Metrics
 		}
 		for _, m := range metrics {
-			j.tracks = append(j.tracks, &track{host: r.host, metric: m, certain: q.Certain, calm: daily{most: basePerDay}})
+			j.tracks = append(j.tracks, &track{host: r.host, metric: m, certain: q.Certain, exact: &j.exact, calm: daily{most: basePerDay}})
 		}
 	}
 	j.rule = ruleFor(hosts, len(j.tracks))
@@ -171,9 +178,16 @@ func (j *judgement) pointsOf(r *record, metric string) []point {
 	return of[metric]
 }
 
-// settle makes findings of the tracks. What was looked at shares alpha with all
-// that was screened, step by step as Holm has it.
-func (j *judgement) settle() []Finding {
+// held is what a p-value is held against.
+type held struct {
+	level float64 // for this one, after those that are smaller
+	holm  float64 // the p-value, adjusted
+	fdr   float64 // false discovery rate, for the order
+}
+
+// levels are, by track, what those that were looked at are held against: alpha
+// is shared with all that was screened, step by step as Holm has it.
+func (j *judgement) levels() map[int]held {
 	var p []float64
 	var at []int
 	for i, t := range j.tracks {
@@ -182,17 +196,11 @@ func (j *judgement) settle() []Finding {
 		}
 	}
 	holm, fdr := stat.Holm(p, j.rule.family), stat.BenjaminiHochberg(p, j.rule.family)
-	findings := make([]Finding, len(j.tracks))
-	for i, t := range j.tracks {
-		k := slices.Index(at, i)
-		if k < 0 {
-			findings[i] = j.finding(t, 0, 0)
-			continue
-		}
-		findings[i] = j.finding(t, j.step(holm, p, k), holm[k])
+	out := map[int]held{}
+	for k, i := range at {
+		out[i] = held{level: j.step(holm, p, k), holm: holm[k], fdr: fdr[k]}
 	}
-	rank(findings, at, fdr)
-	return findings
+	return out
 }
 
 // step is the level p-value k is held against: with every one that is called
@@ -207,17 +215,25 @@ func (j *judgement) step(holm, p []float64, k int) float64 {
 	return j.rule.alpha / float64(j.rule.family-smaller)
 }
 
-// rank numbers what was looked at, the most surely slower first.
-func rank(findings []Finding, at []int, fdr []float64) {
-	order := make([]int, len(at))
-	for k := range order {
-		order[k] = k
+// settle makes findings of the tracks.
+func (j *judgement) settle() []Finding {
+	levels := j.levels()
+	findings := make([]Finding, len(j.tracks))
+	for i, t := range j.tracks {
+		findings[i] = j.finding(t, levels[i])
 	}
+	rank(findings, levels)
+	return findings
+}
+
+// rank numbers what was looked at, the most surely slower first.
+func rank(findings []Finding, levels map[int]held) {
+	order := slices.Sorted(maps.Keys(levels))
 	slices.SortStableFunc(order, func(a, b int) int {
-		x, y := findings[at[a]].Effect, findings[at[b]].Effect
-		return cmp.Or(cmp.Compare(fdr[a], fdr[b]), cmp.Compare(x.P, y.P), cmp.Compare(y.SlowerPct, x.SlowerPct))
+		x, y := findings[a].Effect, findings[b].Effect
+		return cmp.Or(cmp.Compare(levels[a].fdr, levels[b].fdr), cmp.Compare(x.P, y.P), cmp.Compare(y.SlowerPct, x.SlowerPct))
 	})
 	for i, k := range order {
-		findings[at[k]].Rank = i + 1
+		findings[k].Rank = i + 1
 	}
 }

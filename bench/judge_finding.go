@@ -21,9 +21,8 @@ func (t *track) current() *episode {
 	return nil
 }
 
-// finding is the verdict on a track. level and holm are for one that was looked
-// at: the level its p-value is held against, and its adjusted p-value.
-func (j *judgement) finding(t *track, level, holm float64) Finding {
+// finding is the verdict on a track. to is for one that was looked at.
+func (j *judgement) finding(t *track, to held) Finding {
 	f := Finding{Host: t.host, Metric: t.metric, Verdict: Inconclusive}
 	if len(t.points) == 0 {
 		f.Text = "not measured in any session that counts"
@@ -49,7 +48,7 @@ func (j *judgement) finding(t *track, level, holm float64) Finding {
 		f.Verdict, f.Judged = OK, true
 		f.Text = screenedText(&f, t)
 	case e.looks > 0:
-		j.looked(&f, t, level, holm)
+		j.looked(&f, t, to)
 	case !e.base.slow(newest):
 		f.Verdict, f.Judged, f.Since = OK, true, e.first.session.Start
 		f.Text = calmedText(&f, e)
@@ -84,7 +83,7 @@ func (j *judgement) short(f *Finding, t *track) {
 // loud is a metric that varies too much for its history, or for any.
 func (j *judgement) loud(f *Finding, t *track) {
 	b := t.against
-	f.WouldSee = pct(wouldSee(b.y, len(b.points), t.asked.confirm, t.asked.level()))
+	f.WouldSee = pct(wouldSee(&j.exact, b.y, len(b.points), t.asked.confirm, t.asked.level()))
 	f.More = -1
 	if f.Baseline.CVPct <= loudestCV {
 		f.More = max(1, t.asked.least-len(b.points))
@@ -103,17 +102,17 @@ func (j *judgement) waits(f *Finding, t *track) {
 	}
 	f.More = max(1, e.wants()-len(e.counted.points))
 	f.MoreDays = upTo(f.More, e.rule.perDay)
-	f.WouldSee = pct(wouldSee(e.base.y, len(e.base.points), e.rule.confirm, e.rule.level()))
+	f.WouldSee = pct(wouldSee(&j.exact, e.base.y, len(e.base.points), e.rule.confirm, e.rule.level()))
 	f.Text = waitsText(f, e)
 }
 
 // looked is an episode with enough sessions for a verdict.
-func (j *judgement) looked(f *Finding, t *track, level, holm float64) {
+func (j *judgement) looked(f *Finding, t *track, to held) {
 	e := t.current()
 	f.Judged, f.Since = true, e.first.session.Start
-	f.Verdict = e.found.word(level, t.certain)
+	f.Verdict = e.found.word(to.level, t.certain)
 	f.Effect = &Effect{Sessions: len(e.looked), Days: days(e.looked), SlowerPct: pct(e.found.hl),
-		LowPct: pct(e.found.shift.Lower(level)), HighPct: pct(e.found.shift.Upper(upperLevel)), P: e.found.p, PHolm: holm}
+		LowPct: pct(e.found.shift.Lower(to.level)), HighPct: pct(e.found.shift.Upper(upperLevel)), P: e.found.p, PHolm: to.holm}
 	if f.Verdict == OK {
 		f.Text = clearedText(f)
 		return
@@ -124,8 +123,8 @@ func (j *judgement) looked(f *Finding, t *track, level, holm float64) {
 		f.Verdict, f.Text = j.regressed(f, t, e)
 		return
 	}
-	f.WouldSee = pct(wouldSee(e.base.y, len(e.base.points), len(e.looked), level))
-	f.More = further(e.base.y, e.found.hl, len(e.looked), level)
+	f.WouldSee = pct(wouldSee(&j.exact, e.base.y, len(e.base.points), len(e.looked), to.level))
+	f.More = further(e.base.y, e.found.hl, len(e.looked), to.level)
 	if f.More > 0 {
 		f.More = max(f.More, e.wants()-len(e.counted.points))
 		f.MoreDays = upTo(f.More, e.rule.perDay)

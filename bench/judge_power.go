@@ -21,11 +21,11 @@ const (
 // host as noisy as these values: for samples of them the rule's conditions are
 // met by every shift above the largest of what each condition lacks. 0 where the
 // numbers are too small for the level.
-func wouldSee(y []float64, base, confirm int, level float64) float64 {
+func wouldSee(x *stat.Exact, y []float64, base, confirm int, level float64) float64 {
 	rng := rand.New(rand.NewPCG(20, uint64(len(y)))) // the same answer for the same data
 	need := make([]float64, resamples)
 	for i := range need {
-		s := stat.NewShift(resample(rng, y, base), resample(rng, y, confirm))
+		s := x.Shift(resample(rng, y, base), resample(rng, y, confirm))
 		need[i] = max(math.Log(regression)-s.HodgesLehmann(), math.Log(surelyAbove)-s.Lower(level))
 	}
 	if slices.ContainsFunc(need, func(v float64) bool { return math.IsInf(v, 0) }) {

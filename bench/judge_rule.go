@@ -92,13 +92,12 @@ type compared struct {
 	shift stat.Shift
 	hl    float64
 	p     float64
-	n     int
 }
 
-func compare(base, now []float64) compared {
-	c := compared{shift: stat.NewShift(base, now), n: len(now)}
+func compare(x *stat.Exact, base, now []float64) compared {
+	c := compared{shift: x.Shift(base, now)}
 	c.hl = c.shift.HodgesLehmann()
-	_, c.p = stat.MannWhitney(base, now)
+	_, c.p = x.MannWhitney(base, now)
 	return c
 }
 

@@ -62,10 +62,10 @@ func (e *episode) ready() bool {
 	return span >= time.Duration(e.rule.days()-1)*spanPerDay
 }
 
-func (e *episode) look(certain bool) {
+func (e *episode) look(x *stat.Exact, certain bool) {
 	e.looks++
 	e.looked = e.counted.points[:len(e.counted.points):len(e.counted.points)]
-	e.found = compare(e.base.y, ys(e.looked))
+	e.found = compare(x, e.base.y, ys(e.looked))
 	e.word = e.found.word(e.rule.level(), certain)
 }
 
@@ -93,6 +93,7 @@ type track struct {
 	host, metric string
 	rule         rule
 	certain      bool
+	exact        *stat.Exact
 	points       []point
 	calm         daily     // what baselines are made of
 	group        []point   // of peers, for a host without a history
@@ -135,7 +136,7 @@ func (t *track) goOn(p point) {
 	e.all = append(e.all, p)
 	e.counted.add(p)
 	if e.ready() {
-		e.look(t.certain)
+		e.look(t.exact, t.certain)
 	}
 	if !e.over() {
 		return

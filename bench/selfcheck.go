@@ -72,10 +72,11 @@ func splitCheck(rng *rand.Rand, metric string, points []point, r rule, splits in
 		return c
 	}
 	c.Splits = splits
+	var exact stat.Exact
 	slow := 0
 	for range splits {
 		rng.Shuffle(len(byDay), func(a, b int) { byDay[a], byDay[b] = byDay[b], byDay[a] })
-		screened, alarm := split(byDay, r)
+		screened, alarm := split(&exact, byDay, r)
 		slow += screened
 		c.Alarms += alarm
 	}
@@ -89,7 +90,7 @@ func splitCheck(rng *rand.Rand, metric string, points []point, r rule, splits in
 
 // split takes the first of the days for a slow session and those to confirm it,
 // the others for the baseline.
-func split(byDay [][]point, r rule) (slow, alarm int) {
+func split(x *stat.Exact, byDay [][]point, r rule) (slow, alarm int) {
 	var now, before []point
 	for _, day := range byDay {
 		if len(now) <= r.confirm {
@@ -102,7 +103,7 @@ func split(byDay [][]point, r rule) (slow, alarm int) {
 	if len(now) <= r.confirm || len(before) == 0 || !b.slow(now[0]) {
 		return 0, 0
 	}
-	if compare(b.y, ys(now[1:r.confirm+1])).word(r.level(), false) == Regressed {
+	if compare(x, b.y, ys(now[1:r.confirm+1])).word(r.level(), false) == Regressed {
 		alarm = 1
 	}
 	return 1, alarm

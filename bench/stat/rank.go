@@ -5,13 +5,29 @@ import (
 	"slices"
 )
 
+// Exact does tests and keeps the null distributions they need, which depend on
+// the sizes of samples only. Its zero value is ready; it is for one goroutine.
+type Exact struct {
+	null map[[2]int][]float64
+}
+
+func (x *Exact) nullU(m, n int) []float64 {
+	if x.null == nil {
+		x.null = map[[2]int][]float64{}
+	}
+	if x.null[[2]int{m, n}] == nil {
+		x.null[[2]int{m, n}] = nullU(m, n)
+	}
+	return x.null[[2]int{m, n}]
+}
+
 // MannWhitney asks whether values of now tend to be larger than those of base.
 // u counts the pairs in which now is larger, ties as half. p is the exact
 // probability of a u this large or larger if both came from one distribution:
 // without ties by the counting recursion of Mann and Whitney (1947), with ties
 // over all ways of choosing now's values out of the pooled ones, given those
 // values.
-func MannWhitney(base, now []float64) (u, p float64) {
+func (x *Exact) MannWhitney(base, now []float64) (u, p float64) {
 	if len(base) == 0 || len(now) == 0 {
 		return math.NaN(), math.NaN()
 	}
@@ -26,7 +42,7 @@ func MannWhitney(base, now []float64) (u, p float64) {
 	if tied {
 		return u, permutedTail(ranks, n, sum)
 	}
-	return u, upperTail(nullU(len(base), n), twice/2)
+	return u, upperTail(x.nullU(len(base), n), twice/2)
 }
 
 // midranks are twice the ranks in the pooled sample, base first: whole numbers,

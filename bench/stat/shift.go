@@ -13,8 +13,8 @@ type Shift struct {
 	null   []float64 // distribution of U
 }
 
-// NewShift compares now with base.
-func NewShift(base, now []float64) Shift {
+// Shift compares now with base.
+func (x *Exact) Shift(base, now []float64) Shift {
 	s := Shift{sorted: make([]float64, 0, len(base)*len(now))}
 	for _, b := range base {
 		for _, n := range now {
@@ -23,7 +23,7 @@ func NewShift(base, now []float64) Shift {
 	}
 	slices.Sort(s.sorted)
 	if len(s.sorted) > 0 {
-		s.null = nullU(len(base), len(now))
+		s.null = x.nullU(len(base), len(now))
 	}
 	return s
 }
