@@ -83,7 +83,7 @@ func (j *judgement) short(f *Finding, t *track) {
 // loud is a metric that varies too much for its history, or for any.
 func (j *judgement) loud(f *Finding, t *track) {
 	b := t.against
-	f.WouldSee = pct(wouldSee(&j.exact, b.y, len(b.points), t.asked.confirm, t.asked.level()))
+	f.WouldSee = t.wouldSee(b.y, len(b.points), t.asked.confirm, t.asked.level())
 	f.More = -1
 	if f.Baseline.CVPct <= loudestCV {
 		f.More = max(1, t.asked.least-len(b.points))
@@ -102,7 +102,7 @@ func (j *judgement) waits(f *Finding, t *track) {
 	}
 	f.More = max(1, e.wants()-len(e.counted.points))
 	f.MoreDays = upTo(f.More, e.rule.perDay)
-	f.WouldSee = pct(wouldSee(&j.exact, e.base.y, len(e.base.points), e.rule.confirm, e.rule.level()))
+	f.WouldSee = t.wouldSee(e.base.y, len(e.base.points), e.rule.confirm, e.rule.level())
 	f.Text = waitsText(f, e)
 }
 
@@ -123,8 +123,8 @@ func (j *judgement) looked(f *Finding, t *track, to held) {
 		f.Verdict, f.Text = j.regressed(f, t, e)
 		return
 	}
-	f.WouldSee = pct(wouldSee(&j.exact, e.base.y, len(e.base.points), len(e.looked), to.level))
-	f.More = further(e.base.y, e.found.hl, len(e.looked), to.level)
+	f.WouldSee = t.wouldSee(e.base.y, len(e.base.points), len(e.looked), to.level)
+	f.More = t.further(e.base.y, e.found.hl, len(e.looked), to.level)
 	if f.More > 0 {
 		f.More = max(f.More, e.wants()-len(e.counted.points))
 		f.MoreDays = upTo(f.More, e.rule.perDay)

@@ -126,3 +126,269 @@ func checkReport(t *testing.T, r Report) {
 		}
 	}
 }
+
+// findingOf is a report's finding on a host's metric.
+func findingOf(t *testing.T, r Report, host, metric string) Finding {
+	t.Helper()
+	for _, f := range r.Findings {
+		if f.Host == host && f.Metric == metric {
+			return f
+		}
+	}
+	t.Fatalf("no finding on %s %s in %+v", host, metric, r)
+	return Finding{}
+}
+
+func fleetOf(rng *rand.Rand, n int, lives ...life) map[string][]Session {
+	out := map[string][]Session{}
+	for _, l := range lives {
+		out[l.host] = l.sessions(rng, n)
+	}
+	return out
+}
+
+// TestJudgeFleet finds one real regression among many hosts, names it, and says
+// nothing of the others.
+func TestJudgeFleet(t *testing.T) {
+	var lives []life
+	for h := range 6 {
+		lives = append(lives, life{host: fmt.Sprintf("web%d", h), group: "ams", noise: 0.05, metrics: []string{"cpu/sha256/1", "disk/read/1m"}})
+	}
+	lives[3].level = func(m string, n int) float64 {
+		if m == "disk/read/1m" && n >= 34 {
+			return 1.8
+		}
+		return 1
+	}
+	r := Judge(fleetOf(seeded(5), 47, lives...), Question{})
+	checkReport(t, r)
+	if r.Rule != "fleet" || r.Screened != 12 || regressedIn(r) != 1 {
+		t.Fatalf("%+v", r)
+	}
+	f := r.Findings[0]
+	if f.Host != "web3" || f.Metric != "disk/read/1m" || f.Verdict != Regressed || f.Scope != HostOnly || f.Rank != 1 {
+		t.Errorf("%+v", f)
+	}
+	if want := firstDay.AddDate(0, 0, 17); !f.Changed.Equal(want) || !f.Since.Equal(want) {
+		t.Errorf("changed %s, since %s, want %s", f.Changed, f.Since, want)
+	}
+	if f.Effect.PHolm > 0.01 || f.Effect.PHolm < f.Effect.P || f.Effect.LowPct > 80 || f.Effect.HighPct < 75 {
+		t.Errorf("%+v", f.Effect)
+	}
+	if !strings.Contains(r.Text, "12 metrics on 6 hosts") || !strings.Contains(r.Text, "1 REGRESSED: web3 disk/read/1m") {
+		t.Error(r.Text)
+	}
+}
+
+// TestJudgeScope tells a host's own change from its provider's and from one of
+// the tool's.
+func TestJudgeScope(t *testing.T) {
+	slow := from(34, 1.5)
+	for _, c := range []struct {
+		name string
+		slow func(host int) bool
+		edit func(n int, s *Session)
+		want Word
+		who  Scope
+	}{
+		{"host", func(h int) bool { return h == 0 }, nil, Regressed, HostOnly},
+		{"provider", func(h int) bool { return h < 4 }, nil, Regressed, Peers},
+		{"everything", func(int) bool { return true }, nil, Regressed, Everything},
+		{"the tool", func(int) bool { return true }, func(n int, s *Session) {
+			if n >= 34 {
+				s.Notes.Prober = "b2"
+			}
+		}, Inconclusive, Everything},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var lives []life
+			for h := range 8 {
+				l := life{host: fmt.Sprintf("web%d", h), group: []string{"ams", "fra"}[h/4], noise: 0.04, edit: c.edit}
+				if c.slow(h) {
+					l.level = slow
+				}
+				lives = append(lives, l)
+			}
+			f := findingOf(t, Judge(fleetOf(seeded(6), 47, lives...), Question{}), "web0", "disk/read/1m")
+			if f.Verdict != c.want || f.Scope != c.who {
+				t.Errorf("%s %q: %s", f.Verdict, f.Scope, f.Text)
+			}
+		})
+	}
+}
+
+// TestJudgeOnlyAsked judges one host of many: the others are its peers.
+func TestJudgeOnlyAsked(t *testing.T) {
+	all := fleetOf(seeded(7), 29, life{host: "web0", group: "ams", noise: 0.03, level: from(20, 1.5)},
+		life{host: "web1", group: "ams", noise: 0.03}, life{host: "web2", group: "ams", noise: 0.03})
+	r := Judge(all, Question{Hosts: []string{"web0"}})
+	if r.Rule != "one question" || r.Screened != 1 || r.Findings[0].Verdict != Regressed || r.Findings[0].Scope != HostOnly {
+		t.Errorf("%+v", r)
+	}
+	r = Judge(all, Question{Hosts: []string{"web0"}, Metrics: []string{"disk/read/1m", "cpu/none"}})
+	if f := findingOf(t, r, "web0", "cpu/none"); r.Rule != "one host" || f.Judged || f.Verdict != Inconclusive {
+		t.Errorf("%+v", r)
+	}
+	checkReport(t, r)
+}
+
+// TestJudgeAnotherMachine refuses to compare machines, and says what differs.
+func TestJudgeAnotherMachine(t *testing.T) {
+	l := life{host: "web1", noise: 0.03, level: from(30, 2), edit: func(n int, s *Session) {
+		if n >= 30 {
+			s.Epoch.CPUModel, s.Epoch.Cores = "Xeon", 1
+		}
+		if n == 12 {
+			s.Notes.Kernel = "6.13" // no other machine
+		}
+	}}
+	f := Judge(map[string][]Session{"web1": l.sessions(seeded(8), 36)}, Question{}).Findings[0]
+	if f.Verdict != NotComparable || f.Judged || !strings.Contains(f.Text, `CPU model was "EPYC", is "Xeon", cores was 2, is 1`) {
+		t.Errorf("%s: %s", f.Verdict, f.Text)
+	}
+	f = Judge(map[string][]Session{"web1": l.sessions(seeded(8), 60)}, Question{}).Findings[0]
+	if f.Verdict != OK || f.Baseline.Sessions > 20 || f.Baseline.From.Before(firstDay.AddDate(0, 0, 15)) {
+		t.Errorf("%s: %s %+v", f.Verdict, f.Text, f.Baseline)
+	}
+}
+
+// TestJudgeCounts leaves out what does not count: excluded sessions, those of
+// another depth, more than two a day, and those before a level was accepted.
+func TestJudgeCounts(t *testing.T) {
+	judge := func(l life, n int, since time.Time) Finding {
+		l.host = "web1"
+		return Judge(map[string][]Session{"web1": l.sessions(seeded(9), n)}, Question{Since: map[string]time.Time{"web1": since}}).Findings[0]
+	}
+	busy := func(n int, s *Session) {
+		if n%2 == 0 {
+			s.Excluded = "busy: load 3.1 on 2 cores"
+		}
+	}
+	if f := judge(life{noise: 0.03, edit: busy}, 24, time.Time{}); f.Judged || f.Baseline != nil {
+		t.Errorf("12 good sessions are no 12 earlier ones: %s", f.Text)
+	}
+	quick := func(n int, s *Session) {
+		if n%2 == 0 {
+			s.Depth = Quick
+		}
+	}
+	if f := judge(life{noise: 0.03, edit: quick}, 24, time.Time{}); f.Judged {
+		t.Errorf("another depth counted: %s", f.Text)
+	}
+	if f := judge(life{noise: 0.03, perDay: 6}, 30, time.Time{}); f.Judged || !strings.HasPrefix(f.Text, "10 sessions") {
+		t.Errorf("5 days of two make 10: %s", f.Text)
+	}
+	if f := judge(life{noise: 0.03, perDay: 8, level: from(60, 1.5)}, 68, time.Time{}); f.Verdict == Regressed || f.Verdict == OK {
+		t.Errorf("one bad day: %s", f.Text)
+	}
+	if f := judge(life{noise: 0.03, level: from(20, 1.5)}, 60, firstDay.AddDate(0, 0, 10)); f.Verdict != OK || f.SlowerPct > 10 {
+		t.Errorf("the level was accepted: %s", f.Text)
+	}
+	broken := func(n int, s *Session) {
+		s.Metrics[0].Values = []float64{[]float64{math.NaN(), math.Inf(1), -1, 0}[n%4]}
+		s.Metrics = append(s.Metrics, Metric{Name: "evil\x1b[2J", Values: []float64{1}}, Metric{Name: "mem/ok", Unit: "ns", Better: Lower, Values: []float64{4}})
+	}
+	if f := judge(life{edit: broken}, 30, time.Time{}); f.Metric != "mem/ok" || f.Verdict != OK {
+		t.Errorf("%+v", f)
+	}
+}
+
+// TestJudgeMidnight takes sessions around one midnight for no two days.
+func TestJudgeMidnight(t *testing.T) {
+	l := life{host: "web1", noise: 0.03, level: from(20, 1.6), edit: func(n int, s *Session) {
+		if n >= 20 {
+			s.Start = firstDay.AddDate(0, 0, 12).Add(13*time.Hour + time.Duration(n-20)*20*time.Minute) // from 21:00 on
+		}
+	}}
+	f := Judge(map[string][]Session{"web1": l.sessions(seeded(10), 36)}, Question{}).Findings[0]
+	if f.Verdict == Regressed {
+		t.Error(f.Text)
+	}
+}
+
+// TestJudgeDecline finds what a rolling baseline would go along with.
+func TestJudgeDecline(t *testing.T) {
+	l := life{host: "web1", noise: 0.02, level: func(_ string, n int) float64 { return 1 + 0.004*float64(n) }}
+	f := Judge(map[string][]Session{"web1": l.sessions(seeded(11), 120)}, Question{}).Findings[0]
+	if f.Verdict != Regressed || f.Baseline.Of != frozen {
+		t.Errorf("%s: %s", f.Verdict, f.Text)
+	}
+}
+
+// TestJudgeNewHost compares a host without a history with its peers, and never
+// says that it became slower.
+func TestJudgeNewHost(t *testing.T) {
+	all := map[string][]Session{}
+	for h := range 4 {
+		all[fmt.Sprint("old", h)] = life{host: fmt.Sprint("old", h), group: "ams", noise: 0.03}.sessions(seeded(uint64(h)), 40)
+	}
+	judge := func(level float64, n int) Finding {
+		all["new"] = life{host: "new", group: "ams", noise: 0.03, level: from(0, level)}.sessions(seeded(20), n)
+		return Judge(all, Question{Hosts: []string{"new"}}).Findings[0]
+	}
+	if f := judge(1, 3); f.Verdict != OK || f.Baseline.Of != group || !strings.Contains(f.Text, "its peers'") {
+		t.Errorf("%s: %s", f.Verdict, f.Text)
+	}
+	if f := judge(1.6, 9); f.Verdict != Inconclusive || f.Judged || !strings.Contains(f.Text, "no history of its own") {
+		t.Errorf("%s: %s", f.Verdict, f.Text)
+	}
+}
+
+// TestJudgeCertain asks for a proof, which a slowdown of 25 % is too small for.
+func TestJudgeCertain(t *testing.T) {
+	for _, c := range []struct {
+		ratio float64
+		want  Word
+	}{{1.25, Inconclusive}, {1.5, Regressed}} {
+		l := life{host: "web1", noise: 0.05, level: from(20, c.ratio)}
+		f := Judge(map[string][]Session{"web1": l.sessions(seeded(12), 29)}, Question{Certain: true}).Findings[0]
+		if f.Verdict != c.want {
+			t.Errorf("%.2f: %s: %s", c.ratio, f.Verdict, f.Text)
+		}
+		t.Log(f.Text)
+	}
+}
+
+// TestHolmStep holds that the second finding is held against a larger level, and
+// that everything screened counts, whether it was slow or not.
+func TestHolmStep(t *testing.T) {
+	j := judgement{rule: ruleFor(20, 240)}
+	p := []float64{4e-5, 1e-9, 4.2e-5, 0.5}
+	holm := []float64{4e-5 * 239, 1e-9 * 240, 1, 1}
+	for k, want := range []float64{0.01 / 239, 0.01 / 240, 0.01 / 238, 0.01 / 238} {
+		if got := j.step(holm, p, k); math.Abs(got-want) > 1e-15 {
+			t.Errorf("step %d: %g, want %g", k, got, want)
+		}
+	}
+}
+
+// TestSelfCheck counts no alarm in a quiet history, some in one that changed,
+// and says when days are too few.
+func TestSelfCheck(t *testing.T) {
+	l := life{host: "web1", metrics: []string{"a", "b"}, noise: 0.04}
+	c := CheckSelf("web1", l.sessions(seeded(13), 60), 400, 1)
+	if len(c.Metrics) != 2 || c.Metrics[0].Splits != 400 || c.Metrics[0].Alarms+c.Metrics[1].Alarms > 0 || c.Metrics[0].Base != 20 || c.Metrics[0].Days != 30 {
+		t.Errorf("%+v", c)
+	}
+	l.level = func(_ string, n int) float64 { // 12 slow sessions: some splits put them together
+		if n >= 48 {
+			return 2
+		}
+		return 1
+	}
+	l.noise = 0.02
+	again := CheckSelf("web1", l.sessions(seeded(13), 60), 4000, 1)
+	if m := again.Metrics[0]; m.SlowPct < 10 || m.SlowPct > 30 || m.Alarms == 0 || m.AlarmMaxPct <= m.AlarmPct {
+		t.Errorf("%+v", m)
+	}
+	if few := CheckSelf("web1", l.sessions(seeded(13), 20), 400, 1); few.Metrics[0].Splits != 0 || few.Metrics[0].Note == "" {
+		t.Errorf("%+v", few)
+	}
+	if CheckSelf("web1", nil, 400, 1).Text == "" {
+		t.Error("an empty history")
+	}
+	b, _ := json.Marshal(c)
+	if d, _ := json.Marshal(CheckSelf("web1", life{host: "web1", metrics: []string{"a", "b"}, noise: 0.04}.sessions(seeded(13), 60), 400, 1)); string(b) != string(d) {
+		t.Error("the same seed, another answer")
+	}
+}
