@@ -4,9 +4,13 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
+	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -31,9 +35,9 @@ type handoff struct {
 // detach starts the runner in a session of its own. It outlives this process
 // and the line it hangs on. The plan goes over in memory, complete before the
 // runner begins, so that no moment exists in which half of it is lost.
-func detach(d runDir, h handoff, plan []byte, journal, lock *os.File) error {
-	h.Locked = lock != nil
-	doc, err := memory(h, plan)
+func (b *begun) detach() error {
+	b.Locked = b.lock != nil
+	doc, err := memory(b.handoff, b.raw)
 	if err != nil {
 		return fmt.Errorf("keep the plan in memory: %w", err)
 	}
@@ -43,16 +47,51 @@ func detach(d runDir, h handoff, plan []byte, journal, lock *os.File) error {
 		return err
 	}
 	defer null.Close()
-	files := []*os.File{null, null, null, journal, doc}
-	if lock != nil {
-		files = append(files, lock)
+	files := []*os.File{null, null, null, b.journal, doc}
+	if b.lock != nil {
+		files = append(files, b.lock)
 	}
-	proc, err := os.StartProcess("/proc/self/exe", []string{"collector", runnerVerb, d.id()}, &os.ProcAttr{
+	proc, err := os.StartProcess("/proc/self/exe", []string{"collector", runnerVerb, b.dir.id()}, &os.ProcAttr{
 		Dir: "/", Env: append(os.Environ(), "GOMAXPROCS=1"), Files: files, Sys: &syscall.SysProcAttr{Setsid: true}})
 	if err != nil {
 		return err
 	}
+	b.journal.Close() // its lock now is the runner's alone
+	b.lock.Close()
 	return proc.Release()
+}
+
+// outlivesLine tells whether this process is one that a lost line does not end:
+// sshd has made it the leader of a session without a terminal, to which nobody
+// sends a hang-up. Below sudo, and below servers that kill what they started,
+// another one has to be made.
+func outlivesLine() bool {
+	stat := readSmall("/proc/self/stat")
+	f := strings.Fields(stat[strings.LastIndexByte(stat, ')')+1:])
+	if len(f) < 5 || f[3] != strconv.Itoa(os.Getpid()) || f[4] != "0" { // session, terminal
+		return false
+	}
+	return strings.HasPrefix(readSmall("/proc/"+f[1]+"/comm"), "sshd")
+}
+
+// here carries out the run in this process, and tells of it as long as somebody
+// listens. One process less costs a host a tenth less for a short run.
+func (b *begun) here(p place, after wire.Cursor, docs *json.Decoder, stdout *os.File) error {
+	hangup := make(chan os.Signal, 1) // caught and not ignored: steps would inherit that
+	signal.Notify(hangup, syscall.SIGHUP)
+	if err := os.Chdir("/"); err != nil {
+		return err
+	}
+	r := newRunner(p, b)
+	r.j.told = newTold(stdout)
+	ended := make(chan error, 1)
+	go func() { ended <- r.run(b.Wall) }()
+	err := follow(b.dir, after, stdout, false, r.j.told)
+	b.attached.Close()
+	if err == nil {
+		err = takeReport(p, docs)
+	}
+	return errors.Join(<-ended, err)
 }
 
 func memory(h handoff, plan []byte) (*os.File, error) {

@@ -32,7 +32,7 @@ func followVerb(p place, args []string, stdin io.Reader, stdout *os.File) error 
 	if err != nil {
 		return err
 	}
-	if err := follow(d, c, stdout, once); err != nil || once {
+	if err := follow(d, c, stdout, once, nil); err != nil || once {
 		return err
 	}
 	return takeReport(p, documents(stdin))
@@ -53,8 +53,9 @@ const piece = 64 << 10
 
 // follow prints the events of d after c until the run has ended and all is
 // printed, or until nobody reads stdout any more (an error); with once, until
-// all is printed that is there.
-func follow(d runDir, c wire.Cursor, stdout *os.File, once bool) error {
+// all is printed that is there. Told is the run's own, when it is carried out in
+// this process.
+func follow(d runDir, c wire.Cursor, stdout *os.File, once bool, told *told) error {
 	f, err := openFirst(d)
 	if err != nil {
 		return fail(exitNoRun, "run %s: %w", d.id(), err)
@@ -65,7 +66,7 @@ func follow(d runDir, c wire.Cursor, stdout *os.File, once bool) error {
 		return fail(exitRefused, "%w", err)
 	}
 	defer attached.Close()
-	w := newWaker(d.journal(), stdout)
+	w := newWaker(d.journal(), stdout, told)
 	defer func() { w.close() }()
 	fl := &follower{f: f, out: stdout, status: scanner{f: f, after: c.Status}, output: scanner{f: f, after: c.Output, output: true}}
 	defer func() { fl.f.Close() }()
@@ -84,7 +85,13 @@ func follow(d runDir, c wire.Cursor, stdout *os.File, once bool) error {
 			return fmt.Errorf("follow run %s: %w", d.id(), err)
 		} else if more {
 			w.close()
-			w = newWaker(d.journal(), stdout)
+			w = newWaker(d.journal(), stdout, told)
+			continue
+		}
+		if told != nil { // it would die with us
+			if more, err := told.wait(); err != nil || !more {
+				return err
+			}
 			continue
 		}
 		if !asked { // at once the first time: most followers of a dead run come late

@@ -35,6 +35,7 @@ type journal struct {
 	err   error                         // sticky: errFull, or what a write said
 	watch func(e *wire.Event, at int64) // told of every event that is not output
 	ring  *ring                         // of a journal that has a bound
+	told  *told                         // who follows in this process; nil: nobody does
 }
 
 // create makes the journal of a new run under a name of its own, locks it and
@@ -129,6 +130,7 @@ func (j *journal) append(e *wire.Event) error {
 		return err
 	}
 	j.n = e.N
+	j.told.grown(e)
 	if j.watch != nil && !e.IsOutput() {
 		j.watch(e, now)
 	}
@@ -160,6 +162,9 @@ func (j *journal) broken() error {
 	defer j.mu.Unlock()
 	return j.err
 }
+
+// quiet says that nothing more comes.
+func (j *journal) quiet() { j.told.over() }
 
 // close gives the reserve back and syncs. The lock goes with the descriptor.
 func (j *journal) close() error {

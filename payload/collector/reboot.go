@@ -4,7 +4,6 @@ package main
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"os/signal"
@@ -58,36 +57,34 @@ func (r *runner) rest() error {
 
 // resume takes up a run that rests, with the plan that the laptop has brought
 // again.
-func resume(p place, plan *wire.Plan, raw []byte, attached **os.File) (runDir, error) {
-	d, err := p.run(plan.RunID)
-	if err != nil {
-		return "", refuse("continue", "%v", err)
+func (b *begun) resume(p place) (err error) {
+	if b.dir, err = p.run(b.plan.RunID); err != nil {
+		return refuse("continue", "%v", err)
 	}
-	was, err := os.ReadFile(d.file("plan.sha256"))
-	if err != nil || strings.TrimSpace(string(was)) != plan.Hash() {
-		return "", refuse("continue", "this is not the plan that run %s was begun with (%v)", d.id(), err)
+	was, err := os.ReadFile(b.dir.file("plan.sha256"))
+	if err != nil || strings.TrimSpace(string(was)) != b.plan.Hash() {
+		return refuse("continue", "this is not the plan that run %s was begun with (%v)", b.dir.id(), err)
 	}
-	if bootID() == plan.Continues.BootID {
-		return "", refuse("boot", "the host has not rebooted yet")
+	if bootID() == b.plan.Continues.BootID {
+		return refuse("boot", "the host has not rebooted yet")
 	}
-	var lock *os.File
-	if plan.Exclusive {
-		if lock, err = takeLock(p.lock); err != nil {
-			return "", err
+	if b.plan.Exclusive {
+		if b.lock, err = takeLock(p.lock); err != nil {
+			return err
 		}
-		defer lock.Close()
 	}
-	return d, goOn(p, d, plan, raw, lock, attached)
+	return b.goOn()
 }
 
-// goOn starts a runner on the journal of before. Its time counts on, with the
-// reboot in it.
-func goOn(p place, d runDir, plan *wire.Plan, raw []byte, lock *os.File, attached **os.File) error {
+// goOn makes the journal of before a runner's again. Its time counts on, with
+// the reboot in it.
+func (b *begun) goOn() error {
+	d := b.dir
 	f, err := os.OpenFile(d.journal(), os.O_RDWR|unix.O_NOFOLLOW, 0)
 	if err != nil {
 		return refuse("continue", "%v", err)
 	}
-	defer f.Close()
+	b.journal = f
 	if free, err := flock(f, unix.LOCK_EX); err != nil || !free {
 		return refuse("exists", "run %s goes on already (%v)", d.id(), err)
 	}
@@ -99,23 +96,15 @@ func goOn(p place, d runDir, plan *wire.Plan, raw []byte, lock *os.File, attache
 	if err != nil {
 		return refuse("continue", "read the journal of run %s: %v", d.id(), err)
 	}
-	if *attached, err = attach(d); err != nil {
+	if b.attached, err = attach(d); err != nil {
 		return refuse("disk", "%v", err)
 	}
 	j.base = boottime() - max(last.T, int64(time.Since(first.Start.Wall)))
 	if err := j.append(&wire.Event{Kind: wire.KindResumed, Reboot: &wire.Reboot{BootID: bootID(), Step: pr.Step}}); err != nil {
 		return refuse("disk", "go on with the journal: %v", err)
 	}
-	if lock != nil {
-		if err := writeLock(lock, wire.Lock{RunID: plan.RunID, Verb: plan.Verb, Since: first.Start.Wall}); err != nil {
-			return refuse("disk", "%v", err)
-		}
-	}
-	h := handoff{Base: j.base, N: j.n, Size: j.size, Held: j.held, Wall: first.Start.Wall, Facts: host.Facts("/"), Resumes: pr}
-	if err := detach(d, h, raw, f, lock); err != nil {
-		return fmt.Errorf("start the runner: %w", err)
-	}
-	return nil
+	b.handoff = handoff{Base: j.base, N: j.n, Size: j.size, Held: j.held, Wall: first.Start.Wall, Facts: host.Facts("/"), Resumes: pr}
+	return b.hold()
 }
 
 // readProgress reads from a journal what need not be done again.

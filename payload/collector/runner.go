@@ -66,30 +66,35 @@ func runnerMain(p place, id string) error {
 	if err != nil {
 		return err
 	}
-	if lock != nil {
-		if err := writeLock(lock, wire.Lock{RunID: plan.RunID, Verb: plan.Verb, PID: os.Getpid(), Since: h.Wall}); err != nil {
-			return err
-		}
-	}
-	d := runDir(p.runs() + "/" + id)
-	r := &runner{place: p, dir: d, plan: plan, lock: lock, facts: h.Facts, births: &births{}, undo: &undoFolder{dir: d.undo()},
-		now: make(chan struct{}), status: map[string]wire.Status{}, confirms: map[string]chan struct{}{}, transactions: map[string]int{},
-		turns: newTurns(), through: map[string]bool{},
-		j: &journal{f: jf, base: h.Base, n: h.N, size: h.Size, held: h.Held, mask: mask}}
-	if plan.Rotate > 0 {
-		if r.j.ring, err = newRing(d, jf, plan.Rotate); err != nil {
-			return err
-		}
-	}
-	r.ctx, r.stop = context.WithCancel(context.Background())
-	defer r.stop()
-	if r.resumes = h.Resumes; r.resumes != nil {
-		r.status = r.resumes.Ended
-	}
-	return r.run(h.Wall)
+	b := &begun{handoff: h, dir: runDir(p.runs() + "/" + id), plan: &plan, mask: mask, journal: jf, lock: lock}
+	return newRunner(p, b).run(h.Wall)
 }
 
-func (r *runner) run(wall time.Time) error {
+func newRunner(p place, b *begun) *runner {
+	r := &runner{place: p, dir: b.dir, plan: *b.plan, lock: b.lock, facts: b.Facts, births: &births{}, undo: &undoFolder{dir: b.dir.undo()},
+		now: make(chan struct{}), status: map[string]wire.Status{}, confirms: map[string]chan struct{}{}, transactions: map[string]int{},
+		turns: newTurns(), through: map[string]bool{}, resumes: b.Resumes,
+		j: &journal{f: b.journal, base: b.Base, n: b.N, size: b.Size, held: b.Held, mask: b.mask}}
+	if r.resumes != nil {
+		r.status = r.resumes.Ended
+	}
+	return r
+}
+
+func (r *runner) run(wall time.Time) (err error) {
+	r.ctx, r.stop = context.WithCancel(context.Background())
+	defer r.stop()
+	defer r.j.quiet()
+	if r.lock != nil {
+		if err := writeLock(r.lock, wire.Lock{RunID: r.plan.RunID, Verb: r.plan.Verb, PID: os.Getpid(), Since: wall}); err != nil {
+			return err
+		}
+	}
+	if r.plan.Rotate > 0 {
+		if r.j.ring, err = newRing(r.dir, r.j.f, r.plan.Rotate); err != nil {
+			return err
+		}
+	}
 	if r.plan.HostLogs {
 		logs := openHostLogs(r.place.logs, &r.plan, r.facts, wall)
 		defer logs.close()

@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"time"
 
@@ -35,14 +36,14 @@ func refuse(stage, format string, args ...any) error {
 	return &refusal{wire.Refused{Stage: stage, Text: fmt.Sprintf(format, args...)}, exitRefused}
 }
 
-// start begins the run whose plan is on stdin, detached, and follows it. A
-// refused one leaves nothing behind; its only event says why.
+// start begins the run whose plan is on stdin and tells of it: in this process,
+// where that outlives the line, else detached. A refused one leaves nothing
+// behind; its only event says why.
 func start(p place, stdin io.Reader, stdout *os.File) error {
-	var attached *os.File // held until we follow ourselves: the runner may ask at once
+	runtime.GOMAXPROCS(1)
 	docs := documents(stdin)
 	var after wire.Cursor // of a run that goes on: what the laptop has
-	d, err := begin(p, docs, &attached, &after)
-	defer attached.Close() // nil is fine
+	b, err := begin(p, docs, &after)
 	r := (*refusal)(nil)
 	if errors.As(err, &r) {
 		line, encErr := wire.Encode(&wire.Event{Kind: wire.KindRefused, Refused: &r.Refused})
@@ -54,10 +55,39 @@ func start(p place, stdin io.Reader, stdout *os.File) error {
 	if err != nil {
 		return err
 	}
-	if err := follow(d, after, stdout, false); err != nil {
+	if outlivesLine() {
+		return b.here(p, after, docs, stdout)
+	}
+	defer b.close()
+	if err := b.detach(); err != nil {
+		if b.plan.Continues == nil {
+			os.RemoveAll(string(b.dir))
+		}
+		return fmt.Errorf("start the runner: %w", err)
+	}
+	if err := follow(b.dir, after, stdout, false, nil); err != nil {
 		return err
 	}
 	return takeReport(p, docs)
+}
+
+// begun is a run whose journal is there and locked. Whoever has these files is
+// its runner.
+type begun struct {
+	handoff
+	dir      runDir
+	plan     *wire.Plan
+	mask     *wire.Masker
+	raw      []byte   // the plan
+	journal  *os.File // with its lock
+	lock     *os.File // the host's; nil when the run is not exclusive
+	attached *os.File // held until we follow ourselves: the runner may ask at once
+}
+
+func (b *begun) close() {
+	for _, f := range []*os.File{b.journal, b.lock, b.attached} {
+		f.Close() // nil is fine
+	}
 }
 
 // documents reads what the laptop sends: the plan, and behind it, once it has
@@ -66,40 +96,44 @@ func documents(stdin io.Reader) *json.Decoder {
 	return json.NewDecoder(io.LimitReader(stdin, 2*maxPlan))
 }
 
-func begin(p place, docs *json.Decoder, attached **os.File, after *wire.Cursor) (runDir, error) {
-	var raw json.RawMessage
-	if err := docs.Decode(&raw); err != nil {
-		return "", refuse("plan", "the plan is not complete JSON: %v", err)
+func begin(p place, docs *json.Decoder, after *wire.Cursor) (_ *begun, err error) {
+	b := &begun{}
+	defer func() {
+		if err != nil {
+			b.close()
+		}
+	}()
+	if err := docs.Decode((*json.RawMessage)(&b.raw)); err != nil {
+		return nil, refuse("plan", "the plan is not complete JSON: %v", err)
 	}
-	plan, mask, err := readPlan(raw)
+	plan, mask, err := readPlan(b.raw)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
+	b.plan, b.mask = &plan, mask
 	if plan.Continues != nil {
 		*after = plan.Continues.After
-		return resume(p, &plan, raw, attached)
+		return b, b.resume(p)
 	}
 	if err := makeFolders(p); err != nil {
-		return "", err
+		return nil, err
 	}
-	var lock *os.File
 	if plan.Exclusive {
-		if lock, err = takeLock(p.lock); err != nil {
-			return "", err
+		if b.lock, err = takeLock(p.lock); err != nil {
+			return nil, err
 		}
-		defer lock.Close()
 	}
-	d := runDir(filepath.Join(p.runs(), plan.RunID))
-	if err := os.Mkdir(string(d), 0o700); errors.Is(err, fs.ErrExist) {
-		return "", refuse("exists", "run %s was begun on this host before", plan.RunID)
+	b.dir = runDir(filepath.Join(p.runs(), plan.RunID))
+	if err := os.Mkdir(string(b.dir), 0o700); errors.Is(err, fs.ErrExist) {
+		return nil, refuse("exists", "run %s was begun on this host before", plan.RunID)
 	} else if err != nil {
-		return "", refuse("disk", "make the run's folder: %v", err)
+		return nil, refuse("disk", "make the run's folder: %v", err)
 	}
-	if err := launch(d, &plan, mask, raw, lock, attached); err != nil {
-		os.RemoveAll(string(d))
-		return "", err
+	if err := b.launch(); err != nil {
+		os.RemoveAll(string(b.dir))
+		return nil, err
 	}
-	return d, nil
+	return b, nil
 }
 
 // readPlan decodes and checks what the laptop sent.
@@ -177,9 +211,9 @@ func makeFolders(p place) error {
 	return nil
 }
 
-// launch writes the run's first event and starts its runner, which inherits the
-// journal with its lock, the host's lock, and the plan in memory.
-func launch(d runDir, plan *wire.Plan, mask *wire.Masker, raw []byte, lock *os.File, attached **os.File) error {
+// launch writes the run's first event.
+func (b *begun) launch() error {
+	d, plan := b.dir, b.plan
 	for _, sub := range []string{d.undo(), d.control()} {
 		if err := os.Mkdir(sub, 0o700); err != nil {
 			return refuse("disk", "make the run's folder: %v", err)
@@ -193,28 +227,31 @@ func launch(d runDir, plan *wire.Plan, mask *wire.Masker, raw []byte, lock *os.F
 		}
 	}
 	var err error
-	if *attached, err = attach(d); err != nil {
+	if b.attached, err = attach(d); err != nil {
 		return refuse("disk", "%v", err)
 	}
 	j, err := createJournal(d)
 	if err != nil {
 		return refuse("disk", "make the journal: %v", err)
 	}
-	defer j.f.Close()
-	j.mask = mask
+	b.journal, j.mask = j.f, b.mask
 	if err := j.append(&wire.Event{Kind: wire.KindStart, Start: head}); err != nil {
 		return refuse("disk", "begin the journal: %v", err)
 	}
 	if err := j.publish(d); err != nil {
 		return refuse("disk", "begin the journal: %v", err)
 	}
-	if lock != nil {
-		if err := writeLock(lock, wire.Lock{RunID: plan.RunID, Verb: plan.Verb, Since: head.Wall}); err != nil {
-			return refuse("disk", "%v", err)
-		}
+	b.handoff = handoff{Base: j.base, N: j.n, Size: j.size, Held: j.held, Wall: head.Wall, Facts: head.Facts}
+	return b.hold()
+}
+
+// hold says in the host's lock who has it.
+func (b *begun) hold() error {
+	if b.lock == nil {
+		return nil
 	}
-	if err := detach(d, handoff{Base: j.base, N: j.n, Size: j.size, Held: j.held, Wall: head.Wall, Facts: head.Facts}, raw, j.f, lock); err != nil {
-		return fmt.Errorf("start the runner: %w", err)
+	if err := writeLock(b.lock, wire.Lock{RunID: b.plan.RunID, Verb: b.plan.Verb, Since: b.Wall}); err != nil {
+		return refuse("disk", "%v", err)
 	}
 	return nil
 }
