@@ -39,14 +39,12 @@ func (b *Baseline) name() string {
 	return "the median of " + of + count(b.Sessions, "session")
 }
 
-func (f *Finding) moreText() string {
-	switch {
-	case f.More < 0:
-		return "no number of sessions would settle that"
-	case f.More == 0:
-		return ""
+// moreText says which sessions would do something.
+func (f *Finding) moreText(do string) string {
+	if f.More < 0 {
+		return "no number of sessions would " + do
 	}
-	return fmt.Sprintf("%s more, over at least %s, would", count(f.More, "session"), count(f.MoreDays, "day"))
+	return fmt.Sprintf("%s more, over at least %s, would %s", count(f.More, "session"), count(f.MoreDays, "day"), do)
 }
 
 func (f *Finding) seesText() string {
@@ -108,7 +106,7 @@ func waitsText(f *Finding, e *episode) string {
 	} else {
 		text += fmt.Sprintf(", slow since %s, %d of %d sessions that tell are there", date(f.Since), len(e.counted.points), e.wants())
 	}
-	return text + fmt.Sprintf("; %s tell, and %s", f.moreText(), strings.Replace(f.seesText(), "would have seen", "see", 1)) + f.scopeText()
+	return text + fmt.Sprintf("; %s, and %s", f.moreText("tell"), strings.Replace(f.seesText(), "would have seen", "see", 1)) + f.scopeText()
 }
 
 func clearedText(f *Finding) string {
@@ -122,8 +120,8 @@ func (f *Finding) effectText() string {
 }
 
 func undecidedText(f *Finding) string {
-	return fmt.Sprintf("%s than %s, which is neither more nor less than 20 %% for sure: this data %s; %s settle it",
-		f.effectText(), f.Baseline.name(), f.seesText(), f.moreText()) + f.scopeText()
+	return fmt.Sprintf("%s than %s, which is neither more nor less than 20 %% for sure: this data %s; %s",
+		f.effectText(), f.Baseline.name(), f.seesText(), f.moreText("settle it")) + f.scopeText()
 }
 
 func regressedText(f *Finding, e *episode) string {
