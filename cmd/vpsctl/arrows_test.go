@@ -18,8 +18,9 @@ var arrows = map[string][]string{
 	"payload/collector": {"payload/wire"},
 	"phases":            {"payload/wire"},
 	"report":            {"payload/wire"},
+	"bench":             {"payload/wire"},
 	"remote":            {"inventory", "payload", "payload/wire"},
-	"cmd/vpsctl":        {"inventory", "phases", "remote", "payload", "payload/wire", "report"},
+	"cmd/vpsctl":        {"inventory", "phases", "remote", "payload", "payload/wire", "report", "bench"},
 }
 
 func room(pkg string) string {
