@@ -44,7 +44,8 @@ type Report struct {
 	Screened int       `json:"screened"`
 	Judged   int       `json:"judged"` // of Screened: the others have too little history, too much noise, or are other machines
 	Findings []Finding `json:"findings"`
-	Text     string    `json:"text"` // one paragraph
+	Without  []string  `json:"without,omitempty"` // hosts asked for that have no session that counts
+	Text     string    `json:"text"`              // one paragraph
 }
 
 // Finding is the verdict on one metric of one host. Every percentage is time
@@ -110,6 +111,7 @@ type judgement struct {
 	rule     rule
 	records  map[string]*record
 	ordered  []*record // by name
+	without  []string
 	points   map[string]map[string][]point
 	tracks   []*track
 	exact    stat.Exact
@@ -144,12 +146,16 @@ func begin(histories map[string][]Session, q Question) *judgement {
 		j.records[host] = r
 		j.ordered = append(j.ordered, r)
 	}
-	hosts := 0
-	for _, r := range j.ordered {
-		if len(q.Hosts) > 0 && !slices.Contains(q.Hosts, r.host) || r.newest() == nil {
+	hosts := q.Hosts
+	if len(hosts) == 0 {
+		hosts = slices.Sorted(maps.Keys(histories))
+	}
+	for _, host := range hosts {
+		r := j.records[host]
+		if r == nil || r.newest() == nil {
+			j.without = append(j.without, host)
 			continue
 		}
-		hosts++
 		metrics := r.newest().metrics()
 		if len(q.Metrics) > 0 {
 			metrics = q.Metrics
@@ -158,7 +164,7 @@ func begin(histories map[string][]Session, q Question) *judgement {
 			j.tracks = append(j.tracks, &track{host: r.host, metric: m, certain: q.Certain, exact: &j.exact, calm: daily{most: basePerDay}})
 		}
 	}
-	j.rule = ruleFor(hosts, len(j.tracks))
+	j.rule = ruleFor(len(hosts)-len(j.without), len(j.tracks))
 	for _, t := range j.tracks {
 		t.rule = j.rule
 	}

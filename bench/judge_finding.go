@@ -97,7 +97,7 @@ func (j *judgement) waits(f *Finding, t *track) {
 	e := t.open
 	f.Since = e.first.session.Start
 	f.Scope = j.scope(t, f.Since)
-	if days(e.all) == 0 || days(append([]point{e.first}, e.all...)) == 1 {
+	if days(append([]point{e.first}, e.all...)) == 1 {
 		f.Verdict = SlowNow
 	}
 	f.More = max(1, e.wants()-len(e.counted.points))

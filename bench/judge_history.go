@@ -10,6 +10,12 @@ import (
 	"github.com/vpsctl/vpsctl/bench/stat"
 )
 
+// Values beyond these are nothing that was measured.
+const (
+	leastValue = 1e-100
+	mostValue  = 1e100
+)
+
 // A point is one session's value of a metric.
 type point struct {
 	session *Session
@@ -81,7 +87,7 @@ func pointOf(s *Session, m *Metric) (point, bool) {
 	if len(m.Values) > 0 {
 		v = stat.Median(m.Values)
 	}
-	if !(v > 0) || math.IsInf(v, 0) { // neither NaN
+	if !(v > leastValue && v < mostValue) { // neither NaN
 		return point{}, false
 	}
 	p := point{session: s, value: v, y: math.Log(v), day: s.Start.Format(time.DateOnly)}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -94,7 +95,7 @@ func TestJudgeOneQuestion(t *testing.T) {
 			c.life.host = "web1"
 			r := Judge(map[string][]Session{"web1": c.life.sessions(seeded(3), c.n)}, Question{})
 			if c.want == "" {
-				if r.Screened != 0 || !strings.HasPrefix(r.Text, "Nothing was judged") {
+				if r.Screened != 0 || !strings.HasPrefix(r.Text, "0 of 0 metrics were judged") {
 					t.Errorf("%+v", r)
 				}
 				return
@@ -225,8 +226,8 @@ func TestJudgeOnlyAsked(t *testing.T) {
 	if r.Rule != "one question" || r.Screened != 1 || r.Findings[0].Verdict != Regressed || r.Findings[0].Scope != HostOnly {
 		t.Errorf("%+v", r)
 	}
-	r = Judge(all, Question{Hosts: []string{"web0"}, Metrics: []string{"disk/read/1m", "cpu/none"}})
-	if f := findingOf(t, r, "web0", "cpu/none"); r.Rule != "one host" || f.Judged || f.Verdict != Inconclusive {
+	r = Judge(all, Question{Hosts: []string{"web0", "gone"}, Metrics: []string{"disk/read/1m", "cpu/none"}})
+	if f := findingOf(t, r, "web0", "cpu/none"); r.Rule != "one host" || !slices.Equal(r.Without, []string{"gone"}) || f.Judged || f.Verdict != Inconclusive {
 		t.Errorf("%+v", r)
 	}
 	checkReport(t, r)

@@ -152,14 +152,18 @@ func (t *track) goOn(p point) {
 }
 
 // slowest is the baseline against which a point is slowest, and the rule for
-// its noise; false where there is none, or too much noise.
+// its noise; false where there is none, or too much noise in the last sessions.
+// First ones that are too noisy are no second baseline.
 func (t *track) slowest(p point) (*base, rule, bool) {
 	var worst *base
 	by := t.rule
 	for _, b := range t.bases() {
 		r, ok := t.rule.forNoise(cvPct(b.y))
-		if !ok || len(b.points) < r.least {
+		if ok = ok && len(b.points) >= r.least; !ok && worst == nil {
 			return b, r, false
+		}
+		if !ok {
+			continue
 		}
 		if worst == nil || b.slower(p) > worst.slower(p) {
 			worst, by = b, r

@@ -156,7 +156,7 @@ func (j *judgement) report(findings []Finding) Report {
 		return cmp.Or(cmp.Compare(slices.Index(order, a.Verdict), slices.Index(order, b.Verdict)), cmp.Compare(known(a), known(b)),
 			cmp.Compare(a.Host, b.Host), cmp.Compare(a.Metric, b.Metric))
 	})
-	r := Report{Schema: SchemaVerdict, Rule: j.rule.name, Screened: len(findings), Findings: findings}
+	r := Report{Schema: SchemaVerdict, Rule: j.rule.name, Screened: len(findings), Findings: findings, Without: j.without}
 	for _, f := range findings {
 		if f.Judged {
 			r.Judged++
@@ -172,7 +172,7 @@ const mostNamed = 5
 // paragraph tells a person what was judged, and first of all how much of it.
 func (j *judgement) paragraph(r *Report) string {
 	if r.Screened == 0 {
-		return "Nothing was judged: there is no session that counts."
+		return "0 of 0 metrics were judged: there is no session that counts."
 	}
 	hosts := map[string]bool{}
 	for _, f := range r.Findings {
@@ -182,6 +182,9 @@ func (j *judgement) paragraph(r *Report) string {
 		r.Screened, count(len(hosts), "host"), j.ruleName(), j.rule.confirm, count(j.rule.days(), "day"), j.rule.base)
 	for _, w := range order {
 		text += wordText(r.Findings, w)
+	}
+	if len(r.Without) > 0 {
+		text += " Without a session that counts: " + strings.Join(r.Without, ", ") + "."
 	}
 	return text
 }
