@@ -208,7 +208,7 @@ func controllerTree(controller string) (root string, v2 bool, err error) {
 
 // removeLimits removes what confine made outside of the lab's own cgroup.
 func removeLimits(ctx context.Context, id string) (err error) {
-	for _, controller := range []string{"memory", "cpuset", "cpu"} {
+	for _, controller := range []string{"memory", "cpuset", "cpu", "blkio"} {
 		if root, v2, e := controllerTree(controller); e == nil && !v2 {
 			err = errors.Join(err, removeCgroup(ctx, filepath.Join(root, "vpsctl-lab-"+id)))
 		}
