@@ -379,7 +379,7 @@ func TestSelfCheck(t *testing.T) {
 	}
 	l.noise = 0.02
 	again := CheckSelf("web1", l.sessions(seeded(13), 60), 4000, 1)
-	if m := again.Metrics[0]; m.SlowPct < 10 || m.SlowPct > 30 || m.Alarms == 0 || m.AlarmMaxPct <= m.AlarmPct {
+	if m := again.Metrics[0]; m.SlowPct < 10 || m.SlowPct > 30 || m.Alarms == 0 || m.Unscreened < m.Alarms || m.AlarmMaxPct <= m.AlarmPct {
 		t.Errorf("%+v", m)
 	}
 	if few := CheckSelf("web1", l.sessions(seeded(13), 20), 400, 1); few.Metrics[0].Splits != 0 || few.Metrics[0].Note == "" {

@@ -30,6 +30,7 @@ type SplitCheck struct {
 	Splits      int     `json:"splits"`           // really made; 0: too few days
 	SlowPct     float64 `json:"slow_pct"`         // of splits in which one session looked more than 10 % slower
 	Alarms      int     `json:"alarms"`           // splits called REGRESSED
+	Unscreened  int     `json:"unscreened"`       // splits that would be, if no slow session were needed first
 	AlarmPct    float64 `json:"alarm_pct"`
 	AlarmMaxPct float64 `json:"alarm_max_pct"` // its upper 95 % bound, if splits were independent
 	Note        string  `json:"note,omitempty"`
@@ -76,9 +77,16 @@ func splitCheck(rng *rand.Rand, metric string, points []point, r rule, splits in
 	slow := 0
 	for range splits {
 		rng.Shuffle(len(byDay), func(a, b int) { byDay[a], byDay[b] = byDay[b], byDay[a] })
-		screened, alarm := split(&exact, byDay, r)
-		slow += screened
-		c.Alarms += alarm
+		first, regressed := split(&exact, byDay, r)
+		if first {
+			slow++
+		}
+		if regressed {
+			c.Unscreened++
+		}
+		if first && regressed {
+			c.Alarms++
+		}
 	}
 	c.SlowPct, c.AlarmPct = percent(slow, splits), percent(c.Alarms, splits)
 	c.AlarmMaxPct = 100 * stat.UpperRate(c.Alarms, splits, 0.05)
@@ -88,9 +96,9 @@ func splitCheck(rng *rand.Rand, metric string, points []point, r rule, splits in
 	return c
 }
 
-// split takes the first of the days for a slow session and those to confirm it,
-// the others for the baseline.
-func split(x *stat.Exact, byDay [][]point, r rule) (slow, alarm int) {
+// split takes the first of the days for one session and those that confirm it,
+// the others for the baseline: is the one slow, do the others say regression?
+func split(x *stat.Exact, byDay [][]point, r rule) (slow, regressed bool) {
 	var now, before []point
 	for _, day := range byDay {
 		if len(now) <= r.confirm {
@@ -99,14 +107,11 @@ func split(x *stat.Exact, byDay [][]point, r rule) (slow, alarm int) {
 			before = append(before, day...)
 		}
 	}
+	if len(now) <= r.confirm || len(before) == 0 {
+		return false, false
+	}
 	b := baseOf(rolling, before[:min(len(before), r.base)])
-	if len(now) <= r.confirm || len(before) == 0 || !b.slow(now[0]) {
-		return 0, 0
-	}
-	if compare(x, b.y, ys(now[1:r.confirm+1])).word(r.level(), false) == Regressed {
-		alarm = 1
-	}
-	return 1, alarm
+	return b.slow(now[0]), compare(x, b.y, ys(now[1:r.confirm+1])).word(r.level(), false) == Regressed
 }
 
 func splitDays(points []point) [][]point {
