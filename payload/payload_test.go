@@ -107,7 +107,7 @@ func copyModule(t *testing.T, src string) string {
 }
 
 func TestEmbedded(t *testing.T) {
-	b, err := compress("amd64", []byte("a program"))
+	b, err := compress(CollectorProgram, "amd64", []byte("a program"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -116,8 +116,8 @@ func TestEmbedded(t *testing.T) {
 	if err := os.Mkdir(bin, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	old := filepath.Join(bin, fileName("amd64", strings.Repeat("0", 64)))
-	other := filepath.Join(bin, fileName("arm64", strings.Repeat("1", 64)))
+	old := filepath.Join(bin, fileName(CollectorProgram, "amd64", strings.Repeat("0", 64)))
+	other := filepath.Join(bin, fileName(CollectorProgram, "arm64", strings.Repeat("1", 64)))
 	for _, name := range []string{old, other} {
 		if err := os.WriteFile(name, []byte("x"), 0o644); err != nil {
 			t.Fatal(err)
@@ -126,7 +126,7 @@ func TestEmbedded(t *testing.T) {
 	if err := Store(bin, b); err != nil {
 		t.Fatal(err)
 	}
-	got, err := embedded(os.DirFS(dir), "amd64")
+	got, err := embedded(os.DirFS(dir), CollectorProgram, "amd64")
 	if err != nil || got.SHA256 != b.SHA256 || got.Size != len("a program") || string(unzip(t, got)) != "a program" {
 		t.Errorf("%+v %v", got, err)
 	}
@@ -136,13 +136,13 @@ func TestEmbedded(t *testing.T) {
 	if _, err := os.Stat(other); err != nil {
 		t.Error("the other architecture's is gone")
 	}
-	if _, err := embedded(os.DirFS(dir), "arm64"); err == nil || errors.Is(err, fs.ErrNotExist) {
+	if _, err := embedded(os.DirFS(dir), CollectorProgram, "arm64"); err == nil || errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("a file that is no gzip: %v", err)
 	}
-	if _, err := embedded(fstest.MapFS{"bin/README.md": {}}, "amd64"); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := embedded(fstest.MapFS{"bin/README.md": {}}, CollectorProgram, "amd64"); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("an empty folder: %v", err)
 	}
-	if _, err := embedded(fstest.MapFS{"bin/collector-linux-amd64-beef.gz": {}}, "amd64"); err == nil {
+	if _, err := embedded(fstest.MapFS{"bin/collector-linux-amd64-beef.gz": {}}, CollectorProgram, "amd64"); err == nil {
 		t.Error("a name without a hash was taken")
 	}
 }

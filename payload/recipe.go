@@ -14,19 +14,25 @@ import (
 	"strings"
 )
 
+// flagsOf is how a program is compiled: inlining is for speed the collector does
+// not need, the runtime included, and a seventh of its compressed size. The
+// prober is nothing but speed.
+var flagsOf = map[Program][]string{CollectorProgram: {"-gcflags=all=-l"}, ProberProgram: nil}
+
 // Build makes the collector for arch from the module in folder src. The same
 // sources and toolchain give the same bytes, whatever the folder.
-func Build(src, arch string) (Binary, error) {
+func Build(src, arch string) (Binary, error) { return BuildProgram(src, CollectorProgram, arch) }
+
+// BuildProgram makes a program as Build does the collector.
+func BuildProgram(src string, p Program, arch string) (Binary, error) {
 	tmp, err := os.MkdirTemp("", "vpsctl-build-")
 	if err != nil {
 		return Binary{}, fmt.Errorf("payload: build for %s: %w", arch, err)
 	}
 	defer os.RemoveAll(tmp)
-	out := filepath.Join(tmp, "collector")
-	// Inlining is for speed the collector does not need, the runtime included: it
-	// is a seventh of the compressed size.
-	cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w -buildid=", "-gcflags=all=-l",
-		"-o", out, "./payload/collector")
+	out := filepath.Join(tmp, string(p))
+	args := append([]string{"build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w -buildid="}, flagsOf[p]...)
+	cmd := exec.Command("go", append(args, "-o", out, "./payload/"+string(p))...)
 	cmd.Dir = src
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+arch, "GOAMD64=v1", "GOARM64=v8.0",
 		"GOFLAGS=", "GOEXPERIMENT=", "GOWORK=off", "GOFIPS140=off")
@@ -37,10 +43,10 @@ func Build(src, arch string) (Binary, error) {
 	if err != nil {
 		return Binary{}, fmt.Errorf("payload: build for %s: %w", arch, err)
 	}
-	return compress(arch, program)
+	return compress(p, arch, program)
 }
 
-func compress(arch string, program []byte) (Binary, error) {
+func compress(p Program, arch string, program []byte) (Binary, error) {
 	var b bytes.Buffer
 	zw, err := gzip.NewWriterLevel(&b, gzip.BestCompression)
 	if err != nil {
@@ -53,21 +59,21 @@ func compress(arch string, program []byte) (Binary, error) {
 		return Binary{}, fmt.Errorf("payload: compress for %s: %w", arch, err)
 	}
 	sum := sha256.Sum256(program)
-	return Binary{Arch: arch, SHA256: hex.EncodeToString(sum[:]), Size: len(program), Gzip: b.Bytes()}, nil
+	return Binary{Program: p, Arch: arch, SHA256: hex.EncodeToString(sum[:]), Size: len(program), Gzip: b.Bytes()}, nil
 }
 
 // Store writes b into folder dir, which vpsctl embeds, and removes the
-// collectors of the same architecture that were there before.
+// ones of the same architecture that were there before.
 func Store(dir string, b Binary) error {
-	path := filepath.Join(dir, fileName(b.Arch, b.SHA256))
+	path := filepath.Join(dir, fileName(b.Program, b.Arch, b.SHA256))
 	tmp := path + ".new"
 	if err := os.WriteFile(tmp, b.Gzip, 0o644); err != nil {
-		return fmt.Errorf("payload: store collector for %s: %w", b.Arch, err)
+		return fmt.Errorf("payload: store %s for %s: %w", b.Program, b.Arch, err)
 	}
 	if err := os.Rename(tmp, path); err != nil {
-		return fmt.Errorf("payload: store collector for %s: %w", b.Arch, err)
+		return fmt.Errorf("payload: store %s for %s: %w", b.Program, b.Arch, err)
 	}
-	old, err := filepath.Glob(filepath.Join(dir, fileName(b.Arch, "*")))
+	old, err := filepath.Glob(filepath.Join(dir, fileName(b.Program, b.Arch, "*")))
 	for _, name := range old {
 		if name != path {
 			err = errors.Join(err, os.Remove(name))
@@ -91,7 +97,7 @@ func isModule(dir string) bool {
 	return err == nil && strings.Contains(string(mod), "module github.com/vpsctl/vpsctl\n")
 }
 
-func buildHere(arch string) (Binary, error) {
+func buildHere(p Program, arch string) (Binary, error) {
 	if _, err := exec.LookPath("go"); err != nil {
 		return Binary{}, errors.New("there is no Go toolchain in PATH")
 	}
@@ -99,7 +105,7 @@ func buildHere(arch string) (Binary, error) {
 	if err != nil {
 		return Binary{}, err
 	}
-	return Build(src, arch)
+	return BuildProgram(src, p, arch)
 }
 
 func lastLines(b []byte) string {

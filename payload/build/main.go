@@ -1,4 +1,4 @@
-// Build makes the collectors of all architectures into payload/bin, from where
+// Build makes the collectors and probers of all architectures into payload/bin, from where
 // vpsctl embeds them: `go run ./payload/build` in the module's folder.
 package main
 
@@ -22,15 +22,17 @@ func run() error {
 	if err != nil {
 		return err
 	}
-	for _, arch := range payload.Archs {
-		b, err := payload.Build(src, arch)
-		if err != nil {
-			return err
+	for _, p := range payload.Programs {
+		for _, arch := range payload.Archs {
+			b, err := payload.BuildProgram(src, p, arch)
+			if err != nil {
+				return err
+			}
+			if err := payload.Store(filepath.Join(src, "payload", "bin"), b); err != nil {
+				return err
+			}
+			fmt.Printf("%s linux/%s  %d bytes, %d compressed  sha256 %s\n", p, arch, b.Size, len(b.Gzip), b.SHA256)
 		}
-		if err := payload.Store(filepath.Join(src, "payload", "bin"), b); err != nil {
-			return err
-		}
-		fmt.Printf("collector linux/%s  %d bytes, %d compressed  sha256 %s\n", arch, b.Size, len(b.Gzip), b.SHA256)
 	}
 	return nil
 }

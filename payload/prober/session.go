@@ -1,0 +1,194 @@
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/vpsctl/vpsctl/payload/wire"
+)
+
+// A probe measures one thing, again and again.
+type probe struct {
+	metric, unit, better string
+	// measure runs for about d, of which the part before the ramp's end counts
+	// for nothing. It returns early only with an error.
+	measure func(ctx context.Context, ramp, d time.Duration) (reading, error)
+}
+
+// reading is what one repeat found.
+type reading struct {
+	value       float64 // in the probe's unit
+	seconds     float64 // measured
+	bytes       int64
+	percentiles map[string]float64
+	note        string
+}
+
+// options are what a session is asked for.
+type options struct {
+	only      map[string]bool // cpu, memory, disk
+	seed      uint64
+	repeats   int
+	each      time.Duration // of one repeat
+	sustained time.Duration // of each sustained probe; 0: none
+	dir       string        // on the disk to measure
+	fileMB    int64
+	quiet     time.Duration // how long a busy host is waited for
+}
+
+// ramp is the part of a repeat that counts for nothing: caches fill, clocks rise.
+const ramp = 5 // a fifth
+
+func parseOptions(args []string) (options, error) {
+	var o options
+	var only string
+	f := flag.NewFlagSet("measure", flag.ContinueOnError)
+	f.StringVar(&only, "only", "cpu,memory,disk", "")
+	f.Uint64Var(&o.seed, "seed", 1, "")
+	f.IntVar(&o.repeats, "repeats", 3, "")
+	f.DurationVar(&o.each, "each", time.Second, "")
+	f.DurationVar(&o.sustained, "sustained", 0, "")
+	f.StringVar(&o.dir, "dir", "/var/tmp", "")
+	f.Int64Var(&o.fileMB, "file-mb", 2048, "")
+	f.DurationVar(&o.quiet, "quiet", 20*time.Second, "")
+	if err := f.Parse(args); err != nil {
+		return o, err
+	}
+	o.only = map[string]bool{}
+	for kind := range strings.SplitSeq(only, ",") {
+		if !slices.Contains([]string{"cpu", "memory", "disk"}, kind) {
+			return o, fmt.Errorf("--only %q: cpu, memory and disk can be measured", kind)
+		}
+		o.only[kind] = true
+	}
+	if o.repeats < 1 || o.repeats > 100 || o.each < 50*time.Millisecond || o.each > 10*time.Minute {
+		return o, fmt.Errorf("%d repeats of %s: 1 to 100, of 50 ms to 10 min", o.repeats, o.each)
+	}
+	return o, nil
+}
+
+// measure is a whole session.
+func measure(ctx context.Context, p *printer, args []string) error {
+	o, err := parseOptions(args)
+	if err != nil {
+		return err
+	}
+	host := describe(o.dir)
+	host.Busy = waitQuiet(ctx, o.quiet)
+	host.Load1, host.PSICPU = load1(), psiCPU()
+	if err := p.line(wire.ProbeLine{Host: &host}); err != nil {
+		return err
+	}
+	began, steal, others := time.Now(), readTicks(), readProcesses()
+	probes, sustained, release, err := prepare(ctx, p, o)
+	if err != nil {
+		return err
+	}
+	defer release()
+	if err := repeat(ctx, p, o, probes, len(sustained)); err != nil {
+		return err
+	}
+	for i, s := range sustained {
+		at := wire.ProbeAt{Metric: s.burst.metric, N: len(probes)*o.repeats + i + 1, Of: len(probes)*o.repeats + len(sustained)}
+		if err := s.run(ctx, p, at, o.sustained); err != nil {
+			return err
+		}
+	}
+	return p.line(wire.ProbeLine{End: &wire.ProbeEnd{Seconds: time.Since(began).Seconds(),
+		StealPct: steal.stealPct(readTicks()), Busy: others.busiest(readProcesses(), time.Since(began))}})
+}
+
+// prepare makes the probes that were asked for, and what they need.
+func prepare(ctx context.Context, p *printer, o options) (probes []probe, long []sustained, release func(), err error) {
+	var frees []func()
+	release = func() {
+		for _, free := range frees {
+			free()
+		}
+	}
+	if o.only["cpu"] {
+		probes = append(probes, cpuProbes(o.seed)...)
+		if o.sustained > 0 {
+			long = append(long, sustainedCPU(o.seed))
+		}
+	}
+	if o.only["memory"] {
+		m, free, err := memoryProbes(o.seed)
+		if err != nil {
+			err = p.skip("memory", err.Error())
+		}
+		if err != nil {
+			return nil, nil, release, err
+		}
+		probes, frees = append(probes, m...), append(frees, free)
+	}
+	if o.only["disk"] {
+		d, err := openDisk(ctx, o.dir, o.fileMB<<20, o.seed)
+		if err != nil {
+			if ctx.Err() != nil {
+				return nil, nil, release, ctx.Err()
+			}
+			return probes, long, release, p.skip("disk", err.Error())
+		}
+		probes, frees = append(probes, d.probes()...), append(frees, d.close)
+		if o.sustained > 0 {
+			long = append(long, d.sustained()...)
+		}
+	}
+	return probes, long, release, nil
+}
+
+// repeat runs every probe o.repeats times, all in one random order: what
+// disturbs the host for a while then disturbs a bit of everything, and not one
+// probe whole.
+func repeat(ctx context.Context, p *printer, o options, probes []probe, more int) error {
+	order := make([]int, 0, len(probes)*o.repeats)
+	for i := range probes {
+		for range o.repeats {
+			order = append(order, i)
+		}
+	}
+	rand.New(rand.NewPCG(o.seed, 1)).Shuffle(len(order), func(i, j int) { order[i], order[j] = order[j], order[i] })
+	dropped := map[int]bool{}
+	for n, i := range order {
+		if dropped[i] {
+			continue
+		}
+		pr := probes[i]
+		if err := p.line(wire.ProbeLine{At: &wire.ProbeAt{Metric: pr.metric, N: n + 1, Of: len(order) + more}}); err != nil {
+			return err
+		}
+		got, err := take(ctx, pr, o.each)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err != nil {
+			dropped[i] = true
+			err = p.skip(pr.metric, err.Error())
+		} else {
+			err = p.line(wire.ProbeLine{Got: got})
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// take is one repeat, with what the host did to it.
+func take(ctx context.Context, pr probe, each time.Duration) (*wire.ProbeSample, error) {
+	before := readTicks()
+	r, err := pr.measure(ctx, each/ramp, each)
+	if err != nil {
+		return nil, err
+	}
+	return &wire.ProbeSample{Metric: pr.metric, Unit: pr.unit, Better: pr.better, Value: r.value, Seconds: r.seconds, Bytes: r.bytes,
+		StealPct: before.stealPct(readTicks()), MHz: megahertz(), Percentiles: r.percentiles, Note: r.note}, nil
+}
