@@ -73,6 +73,7 @@ else
   for q in "$amd" "$arm"; do [ -f "$d/bin/$q" ] && h=$q; done;
 fi;
 case $h in *[!0-9a-f]*) h=;; esac;
+GOMAXPROCS=1; export GOMAXPROCS;
 right && cd / && echo "$m RUN" && exec "$b" "$@";
 z=cat; command -v gzip >/dev/null && z=gzip;
 k=$(uname -m); case $k in x86_64) k=amd64;; aarch64|arm64) k=arm64;; esac;

@@ -166,7 +166,7 @@ func putBackLate(p place, d runDir, token string) error {
 // timers would go off in the middle of this run, and undo what it has found.
 func (r *runner) settleGuards() {
 	for _, d := range listRuns(r.place) {
-		if d.id() == r.plan.RunID || runs(d) {
+		if d.id() == r.plan.RunID || !guardPending(d, "pending", "reverting") || runs(d) {
 			continue
 		}
 		for _, state := range []string{"pending", "reverting"} {

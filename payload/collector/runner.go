@@ -108,7 +108,8 @@ func (r *runner) run(wall time.Time) (err error) {
 	defer control.close()
 	r.births.lower()
 	scope := r.ownPlace()
-	r.groups = findCgroups(scope)
+	sampling := r.startSampling() // while systemd is at it
+	r.groups = findCgroups(scope())
 	if err := adoptOrphans(); err != nil {
 		r.note("", "", "warn", "processes that outlive their parents are not counted: "+err.Error())
 	}
@@ -116,7 +117,6 @@ func (r *runner) run(wall time.Time) (err error) {
 		r.settleGuards()
 	}
 	prune(r.place, &r.plan)
-	sampling := r.startSampling()
 	end := r.requires()
 	if end == nil {
 		if b := r.plan.Budget; b > 0 {
@@ -142,16 +142,20 @@ func (r *runner) run(wall time.Time) (err error) {
 	return r.finish(end)
 }
 
-// ownPlace moves the runner out of the session it was started in.
-func (r *runner) ownPlace() string {
+// ownPlace moves the runner out of the session it was started in. The function
+// it returns waits for that, and gives the new cgroup's path or "".
+func (r *runner) ownPlace() func() string {
 	if !r.place.root || !r.facts.Systemd {
-		return ""
+		return func() string { return "" }
 	}
-	scope, err := ownScope("vpsctl-"+r.plan.RunID+".scope", "vpsctl "+r.plan.Verb+" "+r.plan.RunID)
-	if err != nil {
-		r.note("", "", "warn", "the run stays in the session it was started from: "+err.Error())
+	done := ownScope("vpsctl-"+r.plan.RunID+".scope", "vpsctl "+r.plan.Verb+" "+r.plan.RunID)
+	return func() string {
+		scope, err := done()
+		if err != nil {
+			r.note("", "", "warn", "the run stays in the session it was started from: "+err.Error())
+		}
+		return scope
 	}
-	return scope
 }
 
 // finish writes the last event. What could not be written is the reason then.

@@ -21,21 +21,27 @@ import (
 // 440 KB of the compressed collector; this is one message with fixed types.
 
 // ownScope has systemd move this process into a scope unit of its own, with its
-// cgroup delegated, and waits until it is there. The result is the cgroup's
-// path below the hierarchy's root.
-func ownScope(unit, description string) (string, error) {
+// cgroup delegated. The function it returns waits until that is done, and gives
+// the cgroup's path below the hierarchy's root.
+func ownScope(unit, description string) func() (string, error) {
 	conn, err := dialUnix("/run/systemd/private")
 	if err != nil {
-		return "", fmt.Errorf("ask systemd for a scope: %w", err)
+		return func() (string, error) { return "", fmt.Errorf("ask systemd for a scope: %w", err) }
 	}
-	defer conn.Close()
 	deadline := time.Now().Add(5 * time.Second)
 	uid := hex.EncodeToString([]byte(strconv.Itoa(os.Geteuid())))
 	msg := append([]byte("\x00AUTH EXTERNAL "+uid+"\r\nBEGIN\r\n"), startTransientUnit(unit, description, uint32(os.Getpid()))...)
-	if _, err := conn.Write(msg); err != nil {
-		return "", fmt.Errorf("ask systemd for a scope: %w", err)
+	_, err = conn.Write(msg)
+	return func() (string, error) {
+		defer conn.Close()
+		if err != nil {
+			return "", fmt.Errorf("ask systemd for a scope: %w", err)
+		}
+		return awaitScope(bufio.NewReader(conn), unit, deadline)
 	}
-	r := bufio.NewReader(conn)
+}
+
+func awaitScope(r *bufio.Reader, unit string, deadline time.Time) (string, error) {
 	if line, err := r.ReadString('\n'); err != nil || !strings.HasPrefix(line, "OK ") {
 		return "", fmt.Errorf("ask systemd for a scope: it answered %q (%v)", line, err)
 	}
@@ -44,7 +50,7 @@ func ownScope(unit, description string) (string, error) {
 	if err != nil || kind == dbusError {
 		return "", fmt.Errorf("ask systemd for a scope: refused (%v)", err)
 	}
-	for wait := 200 * time.Microsecond; time.Now().Before(deadline); wait = min(2*wait, 20*time.Millisecond) {
+	for wait := time.Millisecond; time.Now().Before(deadline); wait = min(2*wait, 20*time.Millisecond) {
 		if path := ownCgroup(); filepath.Base(path) == unit {
 			return path, nil
 		}
@@ -77,12 +83,8 @@ func dialUnix(path string) (*os.File, error) {
 
 // ownCgroup is this process's path in the hierarchy systemd keeps.
 func ownCgroup() string {
-	b, err := os.ReadFile("/proc/self/cgroup")
-	if err != nil {
-		return ""
-	}
 	unified := ""
-	for line := range strings.Lines(string(b)) {
+	for line := range strings.Lines(readSmall("/proc/self/cgroup")) {
 		line = strings.TrimSpace(line)
 		if _, path, ok := strings.Cut(line, ":name=systemd:"); ok && strings.HasSuffix(path, ".scope") {
 			return path

@@ -10,7 +10,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"time"
 
@@ -40,7 +39,6 @@ func refuse(stage, format string, args ...any) error {
 // where that outlives the line, else detached. A refused one leaves nothing
 // behind; its only event says why.
 func start(p place, stdin io.Reader, stdout *os.File) error {
-	runtime.GOMAXPROCS(1)
 	docs := documents(stdin)
 	var after wire.Cursor // of a run that goes on: what the laptop has
 	b, err := begin(p, docs, &after)

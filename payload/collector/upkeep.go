@@ -90,26 +90,45 @@ func dropLook(d runDir) bool {
 	return strings.HasPrefix(d.id(), wire.LookRun) && !runs(d) && os.RemoveAll(string(d)) == nil
 }
 
-func guardPending(d runDir) bool {
-	pending, err := filepath.Glob(filepath.Join(d.control(), "*.pending"))
-	return err != nil || len(pending) > 0
+// guardPending tells whether a run has a guard in one of these states ("pending"
+// without any), or nobody can tell.
+func guardPending(d runDir, states ...string) bool {
+	if len(states) == 0 {
+		states = []string{"pending"}
+	}
+	f, err := os.Open(d.control())
+	if err != nil {
+		return !errors.Is(err, fs.ErrNotExist)
+	}
+	defer f.Close()
+	names, err := f.Readdirnames(-1)
+	return err != nil || slices.ContainsFunc(names, func(name string) bool {
+		return slices.Contains(states, strings.TrimPrefix(filepath.Ext(name), "."))
+	})
 }
 
 // pruneCollectors removes collectors that no run was begun by, but for new ones:
-// they may be on their way into use.
+// they may be on their way into use. The notes beside them go too: then they are
+// hashed once more.
 func pruneCollectors(p place) {
 	entries, err := os.ReadDir(filepath.Join(p.dir, "bin"))
 	if err != nil {
 		return
 	}
-	used := map[string]bool{ownHash(): true}
+	entries = slices.DeleteFunc(entries, func(e fs.DirEntry) bool {
+		info, err := e.Info()
+		return err != nil || e.Name() == ownHash() || time.Since(info.ModTime()) <= 24*time.Hour
+	})
+	if len(entries) == 0 {
+		return
+	}
+	used := map[string]bool{}
 	for _, d := range listRuns(p) {
 		b, _ := os.ReadFile(d.file("collector")) // one without was not begun in full
 		used[strings.TrimSpace(string(b))] = true
 	}
 	for _, e := range entries {
-		info, err := e.Info()
-		if err == nil && !used[e.Name()] && time.Since(info.ModTime()) > 24*time.Hour {
+		if !used[e.Name()] {
 			_ = os.Remove(filepath.Join(p.dir, "bin", e.Name()))
 		}
 	}
