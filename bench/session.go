@@ -53,6 +53,7 @@ type Epoch struct {
 // Notes are facts drawn on a history and never part of an epoch: a kernel
 // that costs 25 % is what must be found.
 type Notes struct {
+	Hostname  string `json:"hostname,omitempty"`
 	Kernel    string `json:"kernel"`
 	Microcode string `json:"microcode,omitempty"`
 	Prober    string `json:"prober"` // its hash
@@ -80,13 +81,15 @@ type Metric struct {
 	Better Direction `json:"better"`
 	Values []float64 `json:"values"` // one per repeat, in the order taken, warm-up left out
 	Median float64   `json:"median"`
-	// Percentiles of single operations over all repeats, by name ("p50_us",
-	// "p99_us"), where the probe times each.
+	// Percentiles of single operations, by name ("p50_us", "p99_us"), where the
+	// probe times each: the median of the repeats' percentiles.
 	Percentiles map[string]float64 `json:"percentiles,omitempty"`
 	Steal       []float64          `json:"steal_pct,omitempty"` // per repeat
 	Bytes       int64              `json:"bytes,omitempty"`     // moved by all repeats
 	Seconds     float64            `json:"seconds,omitempty"`   // measured by all repeats
-	Note        string             `json:"note,omitempty"`      // "sustained: not measured"
+	Note        string             `json:"note,omitempty"`      // how, in words
+
+	latency map[string][]float64 // percentiles of each repeat, until the session is whole
 }
 
 // A Direction says which way a metric gets better.
