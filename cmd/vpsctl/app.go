@@ -32,6 +32,7 @@ func newApp(s streams) *cli.App {
 		rollbackCommand(),
 		runsCommand(),
 		monitorCommand(),
+		benchCommand(),
 		checkCommand(),
 		{Name: "timings", Usage: "phase timings of a run", ArgsUsage: "[RUN]", Flags: flags(talkFlags, stateFlags, []cli.Flag{
 			&cli.StringFlag{Name: "phase", Usage: "only this `PHASE`: start, end, duration"}, limitFlag}), Action: with(timings), CustomHelpTemplate: help(

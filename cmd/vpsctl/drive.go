@@ -55,9 +55,12 @@ func (k *call) drive(dir *report.RunDir, inv *inventory.Inventory, hosts []inven
 // extra is what a verb does beyond what every run does. The functions may be
 // nil; heard and beside are called from several goroutines.
 type extra struct {
-	heard  func(host string, e *wire.Event)                       // each event
-	beside func(context.Context, inventory.Host, *remote.Session) // through the same line, once the host's run has ended
-	result func(*report.Report) error                             // instead of what provision prints at the end
+	hush   bool                                                                                   // output is heard and kept, not shown
+	gate   func(inventory.Host) (leave func())                                                    // before a host is begun; leave when it has ended
+	ready  func(context.Context, inventory.Host, *remote.Session, *wire.Plan) (*wire.Plan, error) // the plan as it is sent
+	heard  func(host string, e *wire.Event)                                                       // each event
+	beside func(context.Context, inventory.Host, *remote.Session)                                 // through the same line, once the host's run has ended
+	result func(*report.Report) error                                                             // instead of what provision prints at the end
 }
 
 // statusText says what a connection is doing; a running one speaks for itself.
@@ -140,6 +143,9 @@ func (d *drive) host(ctx context.Context, h inventory.Host) (rec *report.HostRec
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, writer.Finish()) }()
+	if d.extra.gate != nil {
+		defer d.extra.gate(h)()
+	}
 	s, ok := d.session(h)
 	if !ok {
 		return nil, errStopped
@@ -175,6 +181,11 @@ func (d *drive) follow(ctx context.Context, h inventory.Host, s *remote.Session,
 	if !d.attach {
 		if plan, err = d.finalPlan(ctx, h); err != nil {
 			return err
+		}
+		if d.extra.ready != nil {
+			if plan, err = d.extra.ready(ctx, h, s, plan); err != nil {
+				return err
+			}
 		}
 	}
 	k := keeper{d: d, host: h.Name, w: w, mask: d.masker(ctx, h, plan)}
@@ -320,7 +331,9 @@ func (d *drive) tell(host string, raw []byte, e *wire.Event) {
 			d.events.Unlock()
 		}
 	}
-	d.screen.event(host, *e)
+	if !d.extra.hush || e.Kind != wire.KindOutput {
+		d.screen.event(host, *e)
+	}
 }
 
 // settle decides what becomes of a generated password: it belongs to the account

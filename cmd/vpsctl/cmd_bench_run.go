@@ -1,0 +1,350 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	_ "embed"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/vpsctl/vpsctl/bench"
+	"github.com/vpsctl/vpsctl/inventory"
+	"github.com/vpsctl/vpsctl/payload"
+	"github.com/vpsctl/vpsctl/payload/wire"
+	"github.com/vpsctl/vpsctl/remote"
+	"github.com/vpsctl/vpsctl/report"
+)
+
+//go:embed hostside/bench/probe.sh
+var probeScript string
+
+const (
+	benchPhaseID = "bench"
+	// soonAfter is how long a provision still disturbs: caches, credits and
+	// background work are those of the provision, not of the host's every day.
+	soonAfter = time.Hour
+)
+
+// A depth's times: 19 probes, three repeats each.
+var depths = map[bench.Depth]struct{ each, sustained time.Duration }{
+	bench.Quick:    {800 * time.Millisecond, 0},
+	bench.Default:  {8 * time.Second, 0},
+	bench.Thorough: {8 * time.Second, 4 * time.Minute},
+}
+
+// measuring is one `bench run`.
+type measuring struct {
+	*drive
+	depth   bench.Depth
+	kinds   []string
+	repeats int
+	each    time.Duration
+	folds   map[string]*bench.Fold // by host; each written by that host's goroutine alone
+	turns   map[string]*sync.Mutex // by peer group
+	began   map[string]time.Time
+
+	mu   sync.Mutex
+	done []bench.Session
+}
+
+var benchKinds = []string{"cpu", "memory", "disk", "network"}
+
+func benchRun(k *call) error {
+	inv, hosts, err := k.hosts()
+	if err != nil {
+		return err
+	}
+	w, err := k.width(len(hosts))
+	if err != nil {
+		return err
+	}
+	m, err := k.measuring()
+	if err != nil {
+		return err
+	}
+	if err := k.trusted(inv); err != nil {
+		return err
+	}
+	runID := report.NewID(time.Now())
+	plans := make([]wire.Plan, len(hosts))
+	for i, h := range hosts {
+		plans[i] = m.plan(k, runID, h)
+	}
+	if err := m.announce(k, hosts); err != nil {
+		return err
+	}
+	dir, err := k.begin(runID, hosts, plans)
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	m.drive = k.drive(dir, inv, hosts, plans, nil)
+	m.prepare(runID)
+	m.extra = extra{heard: m.hear, hush: true, ready: m.ready, gate: m.gate, beside: m.beside, result: m.result}
+	return m.run(w)
+}
+
+// measuring reads the flags.
+func (k *call) measuring() (*measuring, error) {
+	m := &measuring{depth: bench.Default, kinds: benchKinds, repeats: 3, folds: map[string]*bench.Fold{}, began: map[string]time.Time{}, turns: map[string]*sync.Mutex{}}
+	switch {
+	case k.Bool("quick") && k.Bool("thorough"):
+		return nil, usageError{"bench run: --quick and --thorough exclude each other", ""}
+	case k.Bool("quick"):
+		m.depth = bench.Quick
+	case k.Bool("thorough"):
+		m.depth = bench.Thorough
+	}
+	if only := k.StringSlice("only"); len(only) > 0 {
+		for _, kind := range only {
+			if !slices.Contains(benchKinds, kind) {
+				return nil, usageError{fmt.Sprintf("--only %s: there is no such kind of probe", kind), "the kinds are " + strings.Join(benchKinds, ", ")}
+			}
+		}
+		m.kinds = only
+	}
+	m.each = depths[m.depth].each
+	if k.IsSet("repeats") {
+		m.repeats = k.Int("repeats")
+	}
+	if k.IsSet("each") {
+		m.each = k.Duration("each")
+	}
+	if m.repeats < 1 || m.repeats > 100 || m.each < 50*time.Millisecond || m.each > 10*time.Minute {
+		return nil, usageError{fmt.Sprintf("%d repeats of %s: 1 to 100, of 50ms to 10m", m.repeats, m.each), ""}
+	}
+	if k.IsSet("repeats") || k.IsSet("each") { // never compared with sessions of the usual length
+		m.depth = bench.Depth(fmt.Sprintf("%s, %d repeats of %s", m.depth, m.repeats, m.each))
+	}
+	return m, nil
+}
+
+// local are the kinds that the host measures alone.
+func (m *measuring) local() []string {
+	return slices.DeleteFunc(slices.Clone(m.kinds), func(kind string) bool { return kind == "network" })
+}
+
+// plan is one exclusive run of one step: it refuses to run beside a provision,
+// survives a lost line, and ends with ^C, as every run does. It takes no
+// samples of its own while others are taken.
+func (m *measuring) plan(k *call, runID string, h inventory.Host) wire.Plan {
+	kinds := m.local()
+	p := wire.Plan{Wire: wire.Version, RunID: runID, Host: h.Name, Verb: "bench", Exclusive: true}
+	ph := wire.Phase{ID: benchPhaseID, Title: "Benchmark"}
+	if len(kinds) > 0 {
+		args := []string{"", "--only", strings.Join(kinds, ","), "--each", m.each.String(), "--repeats", strconv.Itoa(m.repeats),
+			"--seed", strconv.FormatUint(rand.Uint64(), 10), "--quiet", k.Duration("quiet-wait").String()}
+		if m.sustains() {
+			args = append(args, "--sustained", depths[bench.Thorough].sustained.String())
+		}
+		if m.quick() {
+			args = append(args, "--file-mb", "512")
+		}
+		ph.Env = map[string]string{}
+		if dir := k.String("disk-dir"); dir != "" {
+			ph.Env["BENCH_DIR"] = dir
+		}
+		ph.Steps = []wire.Step{{Name: "probes", Timeout: 2 * time.Hour, Run: &wire.Run{Script: probeScript, Args: args}}}
+	} else {
+		ph.Steps = []wire.Step{{Name: "probes", Run: &wire.Run{Script: ":"}}}
+	}
+	p.Phases = []wire.Phase{ph}
+	return p
+}
+
+func (m *measuring) quick() bool { return strings.HasPrefix(string(m.depth), string(bench.Quick)) }
+func (m *measuring) sustains() bool {
+	return strings.HasPrefix(string(m.depth), string(bench.Thorough))
+}
+
+// announce says what it will take before anything is touched.
+func (m *measuring) announce(k *call, hosts []inventory.Host) error {
+	probes := map[string]int{"cpu": 8, "memory": 4, "disk": 7}
+	n := 0
+	for _, kind := range m.local() {
+		n += probes[kind]
+	}
+	took := time.Duration(n*m.repeats) * m.each
+	if m.sustains() {
+		took += 3 * depths[bench.Thorough].sustained
+	}
+	k.ui.say("[INFO]", "%d hosts, %d probes of %d repeats: about %s per host", len(hosts), n, m.repeats, wire.FormatDuration(took.Round(time.Second)))
+	return nil
+}
+
+// prepare begins a session for every host.
+func (m *measuring) prepare(runID string) {
+	shared := map[string]int{}
+	for _, h := range m.hosts {
+		s := bench.Session{ID: runID, Host: h.Name, Start: time.Now(), Depth: m.depth, Excluded: m.recent(h.Name)}
+		s.Notes.PeerGroup = peerGroup(h)
+		m.folds[h.Name] = bench.NewFold(s)
+		shared[s.Notes.PeerGroup]++
+	}
+	for group, n := range shared {
+		if group != "" && n > 1 && !m.IsSet("forks") {
+			m.turns[group] = &sync.Mutex{}
+		}
+	}
+}
+
+// peerGroup is whose figures a host's should be like.
+func peerGroup(h inventory.Host) string {
+	if v, ok := h.Vars["peer_group"]; ok && v.Secret == nil {
+		return report.Clean(fmt.Sprint(v.Value))
+	}
+	return ""
+}
+
+// recent says that a host was provisioned within the hour, if it was.
+func (m *measuring) recent(host string) string {
+	list, err := m.store().List()
+	if err != nil {
+		return ""
+	}
+	for _, e := range list {
+		ago := time.Since(e.Run.Finished)
+		if e.Run.Verb == "provision" && ago < soonAfter && slices.ContainsFunc(e.Run.Hosts, func(h report.HostRun) bool { return h.Host == host }) {
+			return fmt.Sprintf("%d min after a provision", int(ago.Minutes()))
+		}
+	}
+	return ""
+}
+
+// gate has hosts of a group take turns: they may share a disk or a wire.
+func (m *measuring) gate(h inventory.Host) (leave func()) {
+	turn := m.turns[peerGroup(h)]
+	if turn == nil {
+		return func() {}
+	}
+	m.screen.status(h.Name, "waits for its peers' turn")
+	turn.Lock()
+	return turn.Unlock
+}
+
+// ready adds the prober for the host's processor to its plan.
+func (m *measuring) ready(ctx context.Context, h inventory.Host, s *remote.Session, p *wire.Plan) (*wire.Plan, error) {
+	m.mu.Lock()
+	m.began[h.Name] = time.Now()
+	m.mu.Unlock()
+	if len(m.local()) == 0 {
+		return p, nil
+	}
+	var out, errs bytes.Buffer
+	rc, err := s.Exec(ctx, "uname -m", nil, &limited{&out, 100}, &limited{&errs, 100})
+	if err != nil {
+		return nil, err
+	}
+	if rc != 0 {
+		return nil, fmt.Errorf("%s: bench: ask for the processor: uname exited %d", h.Name, rc)
+	}
+	arch := map[string]string{"x86_64": "amd64", "aarch64": "arm64"}[strings.TrimSpace(out.String())]
+	bin, err := payload.Prober(arch)
+	if err != nil {
+		return nil, fmt.Errorf("%s: bench: %w", h.Name, err)
+	}
+	sent := *p
+	sent.Phases = slices.Clone(p.Phases)
+	ph := &sent.Phases[0]
+	ph.Files = map[string][]byte{"prober.gz": bin.Gzip}
+	ph.Steps = slices.Clone(ph.Steps)
+	run := *ph.Steps[0].Run
+	run.Args = slices.Clone(run.Args)
+	run.Args[0] = bin.SHA256
+	ph.Steps[0].Run = &run
+	return &sent, nil
+}
+
+// limited takes at most so many bytes of what a host says.
+type limited struct {
+	to   *bytes.Buffer
+	left int
+}
+
+func (l *limited) Write(p []byte) (int, error) {
+	n := min(len(p), l.left)
+	l.to.Write(p[:n])
+	l.left -= n
+	return len(p), nil
+}
+
+// hear folds what the prober says.
+func (m *measuring) hear(host string, e *wire.Event) {
+	if e.Kind != wire.KindOutput || e.Phase != benchPhaseID || e.Output == nil {
+		return
+	}
+	if e.Output.Stream != "stdout" {
+		m.screen.line("[WARN]", "%s%s", m.screen.who(host), report.Clean(strings.TrimSpace(e.Output.Text)))
+		return
+	}
+	at, err := m.folds[host].Take(e.Output.Text)
+	if err != nil {
+		m.screen.line("[WARN]", "%s%v", m.screen.who(host), err)
+	}
+	if at != nil {
+		m.screen.status(host, fmt.Sprintf("%d of %d: %s", at.N, at.Of, at.Metric))
+	}
+}
+
+// resultsScript leaves the results where the guide looks for them on a host.
+const resultsScript = `set -eu
+umask 022
+dir=/var/vps-provision/benchmark
+mkdir -p "$dir" 2>/dev/null || dir=${XDG_STATE_HOME:-$HOME/.local/state}/vpsctl/benchmark
+mkdir -p "$dir"
+temp=$(mktemp "$dir/.results.XXXXXX")
+trap 'rm -f "$temp"' EXIT
+cat >"$temp"
+chmod 644 "$temp"
+[ -e "$dir/baseline.json" ] || cp -p "$temp" "$dir/baseline.json"
+mv "$temp" "$dir/results.json"`
+
+// beside keeps the session once the host has ended, here and there.
+func (m *measuring) beside(ctx context.Context, h inventory.Host, s *remote.Session) {
+	err := m.keepSession(ctx, h, s)
+	if err == nil {
+		return
+	}
+	if err := m.dir.Update(func(r *report.Run) {
+		r.HostNamed(h.Name).Error = &report.HostError{Kind: report.VerificationFailed, Stage: "bench", Message: err.Error(), Hint: "see vpsctl runs show " + m.dir.ID()}
+	}); err != nil {
+		m.screen.line("[ERR]", "%s: %v", h.Name, err)
+	}
+}
+
+func (m *measuring) keepSession(ctx context.Context, h inventory.Host, s *remote.Session) error {
+	m.mu.Lock()
+	began := m.began[h.Name]
+	m.mu.Unlock()
+	session, err := m.folds[h.Name].Session(time.Now())
+	if err != nil {
+		return err
+	}
+	session.Start, session.Took = began, time.Since(began)
+	if err := (bench.Store{Dir: filepath.Join(m.stateDir(), "bench")}).Append(session); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	m.done = append(m.done, session)
+	m.mu.Unlock()
+	doc, err := json.MarshalIndent(bench.ResultsOf(session), "", "  ")
+	if err != nil {
+		return err
+	}
+	var errs bytes.Buffer
+	rc, err := s.Exec(ctx, resultsScript, bytes.NewReader(append(doc, '\n')), &limited{&errs, 0}, &limited{&errs, 300})
+	if err == nil && rc != 0 {
+		err = fmt.Errorf("%s", report.Clean(strings.TrimSpace(errs.String())))
+	}
+	if err != nil { // the session is kept here; the host's copy is a convenience
+		m.screen.line("[WARN]", "%s: results.json could not be left on the host: %v", h.Name, err)
+	}
+	return nil
+}
