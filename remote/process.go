@@ -145,9 +145,12 @@ var signals = map[string]int{"HUP": 1, "INT": 2, "QUIT": 3, "ILL": 4, "ABRT": 6,
 	"SEGV": 11, "USR2": 12, "PIPE": 13, "ALRM": 14, "TERM": 15}
 
 // send writes what the command reads, in a goroutine that ends with the
-// channel or with r. A command that does not want it all is no error.
-func (p *process) send(r io.Reader) {
+// channel or with r; then the channel it returns is closed. A command that does
+// not want it all is no error.
+func (p *process) send(r io.Reader) <-chan struct{} {
+	done := make(chan struct{})
 	go func() {
+		defer close(done)
 		if !p.reached() {
 			return
 		}
@@ -156,6 +159,21 @@ func (p *process) send(r io.Reader) {
 		}
 		p.ch.CloseWrite()
 	}()
+	return done
+}
+
+// gave waits until what was sent is on the line; false when the command ended
+// before, or nothing is to be waited for.
+func (p *process) gave(sent <-chan struct{}) bool {
+	if sent == nil {
+		return false
+	}
+	select {
+	case <-sent:
+		return true
+	case <-p.done:
+		return false
+	}
 }
 
 // write is send with the channel left open for more.

@@ -209,12 +209,25 @@ func (s *Session) report() []byte {
 	return s.Report()
 }
 
-// read takes events until the process ends, and judges that end. A collector
-// that stops telling although the line is good is asked again, a few times.
+// atOnce is how much of a report surely reaches the collector although the
+// connection ends behind it, in bytes: sshd hands on what it has read, as far
+// as the pipe takes it.
+const atOnce = 32 << 10
+
+// read takes events until all are there or the process ends, and judges that
+// end. A collector that stops telling although the line is good is asked again,
+// a few times. That it has put the report into its place is not waited for: a
+// round trip for a copy.
 func (s *Session) read(c *conn, p *process, t *turn) error {
 	defer p.close()
 	before := t.cursor
-	t.last = func() { p.send(bytes.NewReader(s.report())) }
+	var sent <-chan struct{}
+	t.last = func() {
+		report := s.report()
+		if done := p.send(bytes.NewReader(report)); len(report) <= atOnce {
+			sent = done
+		}
+	}
 	if t.end != nil { // it came through the line before, and does not come again
 		t.last()
 	}
@@ -227,6 +240,9 @@ func (s *Session) read(c *conn, p *process, t *turn) error {
 			return c.broken(err)
 		}
 		return err
+	}
+	if t.complete() && p.gave(sent) {
+		return nil
 	}
 	rc, err := p.wait()
 	switch {

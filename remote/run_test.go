@@ -87,8 +87,9 @@ func TestRunEqualsAnUncutOneWhereverTheLineIsCut(t *testing.T) {
 			if !slices.Equal(got, want) {
 				t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 			}
-			if n := r.Counts().Connections - before; n != 2 {
-				t.Errorf("%d connections, want 2", n)
+			// Once all is there it does not matter what becomes of the line.
+			if conns := r.Counts().Connections - before; conns != 2 && (conns != 1 || n < len(want)) {
+				t.Errorf("%d connections, want 2", conns)
 			}
 		})
 	}

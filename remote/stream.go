@@ -30,6 +30,7 @@ type stream struct {
 	reboot *wire.Reboot // the host reboots, and has not gone on yet
 	guard  func(e *wire.Event)
 	last   func() // called once the end has been given to the sink
+	taken  int64  // events, over all connections
 }
 
 func newStream(run string, sink Sink, total int64) *stream {
@@ -68,8 +69,15 @@ func (st *stream) read(r io.Reader) error {
 		if err := st.take(raw, &e); err != nil {
 			return err
 		}
+		if st.taken++; st.complete() {
+			return nil
+		}
 	}
 }
+
+// complete tells that nothing more can come: all events from the first to the end
+// have been taken, and output that the end has overtaken.
+func (st *stream) complete() bool { return st.end != nil && st.taken == st.cursor.Status }
 
 func (st *stream) take(raw []byte, e *wire.Event) error {
 	if st.left -= int64(len(raw)) + 1; st.left < 0 {

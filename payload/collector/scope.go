@@ -33,23 +33,32 @@ func ownScope(unit, description string) func() (string, error) {
 	msg := append([]byte("\x00AUTH EXTERNAL "+uid+"\r\nBEGIN\r\n"), startTransientUnit(unit, description, uint32(os.Getpid()))...)
 	_, err = conn.Write(msg)
 	return func() (string, error) {
-		defer conn.Close()
+		if err == nil {
+			err = accepted(bufio.NewReader(conn))
+		}
+		conn.Close() // at once: systemd would tell us of every change of the unit
 		if err != nil {
 			return "", fmt.Errorf("ask systemd for a scope: %w", err)
 		}
-		return awaitScope(bufio.NewReader(conn), unit, deadline)
+		return awaitScope(unit, deadline)
 	}
 }
 
-func awaitScope(r *bufio.Reader, unit string, deadline time.Time) (string, error) {
+// accepted reads the answer to the call.
+func accepted(r *bufio.Reader) error {
 	if line, err := r.ReadString('\n'); err != nil || !strings.HasPrefix(line, "OK ") {
-		return "", fmt.Errorf("ask systemd for a scope: it answered %q (%v)", line, err)
+		return fmt.Errorf("it answered %q (%v)", line, err)
 	}
-	// The answer says that a job was queued; that it is done shows in /proc.
 	kind, err := readHeader(r)
 	if err != nil || kind == dbusError {
-		return "", fmt.Errorf("ask systemd for a scope: refused (%v)", err)
+		return fmt.Errorf("refused (%v)", err)
 	}
+	return nil
+}
+
+// awaitScope waits for the unit. The answer says that a job was queued; that it
+// is done shows in /proc.
+func awaitScope(unit string, deadline time.Time) (string, error) {
 	for wait := time.Millisecond; time.Now().Before(deadline); wait = min(2*wait, 20*time.Millisecond) {
 		if path := ownCgroup(); filepath.Base(path) == unit {
 			return path, nil

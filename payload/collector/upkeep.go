@@ -195,8 +195,13 @@ func keepReport(p place, b []byte) error {
 	}
 	path := filepath.Join(p.logs, "performance-report.json")
 	tmp := path + "." + randomName()
-	if err = writeSynced(tmp, os.O_CREATE|os.O_EXCL|os.O_WRONLY, b); err == nil {
-		err = errors.Join(os.Chmod(tmp, 0o644), os.Rename(tmp, path))
+	f, err := os.OpenFile(tmp, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err == nil { // not synced: it is a copy of what the laptop has
+		_, err = f.Write(b)
+		err = errors.Join(err, f.Chmod(0o644), f.Close())
+	}
+	if err == nil {
+		err = os.Rename(tmp, path)
 	}
 	if err != nil {
 		_ = os.Remove(tmp)

@@ -92,7 +92,8 @@ func (s *Server) attach(c *conn, ch ssh.Channel, cmd *exec.Cmd, user, asked stri
 }
 
 // serveProcess moves bytes until the process has ended, or the connection has:
-// as with sshd, the process then goes on with closed pipes.
+// as with sshd, the process then gets what had come, and goes on with closed
+// pipes.
 func (s *Server) serveProcess(c *conn, ch ssh.Channel, cmd *exec.Cmd, p *pipes, pid int) {
 	out, done := make(chan struct{}, 2), make(chan struct{})
 	s.wg.Go(func() {
@@ -110,7 +111,8 @@ func (s *Server) serveProcess(c *conn, ch ssh.Channel, cmd *exec.Cmd, p *pipes, 
 	s.wg.Go(func() {
 		select {
 		case <-c.gone:
-			p.close()
+			p.out.Close()
+			p.err.Close()
 		case <-done:
 		}
 	})
