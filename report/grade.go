@@ -109,6 +109,12 @@ func RegressionClass(pct float64) string {
 	return "critical"
 }
 
+// Degradation grades how much worse something is than before, in percent, and
+// rounds it so that it stays in its class.
+func Degradation(pct float64) (shown float64, class string, regressed bool) {
+	return print1(pct, RegressionClass), RegressionClass(pct), pct > RegressionPct
+}
+
 // MemoryClass grades MiB used by the guide's bands, which are meant for a host
 // of 4 GB.
 func MemoryClass(usedMB float64) string {
