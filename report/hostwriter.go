@@ -33,6 +33,7 @@ type HostWriter struct {
 	rec  *HostRecord
 
 	previous func(*PerformanceReport) *PerfRegression // nil: the run compares with none
+	compared []*PerfRegression                        // what it gave once the end was there; it may be nil
 
 	events    *tailFile
 	output    *outLog
@@ -229,8 +230,15 @@ func (w *HostWriter) Finish() error {
 // Report of the host so far, compared with the earlier run that did the same.
 func (w *HostWriter) Report() PerformanceReport {
 	p := Performance(w.rec)
-	if w.previous != nil {
+	switch {
+	case w.previous == nil:
+	case w.rec.End == nil:
 		p.Regression = w.previous(&p)
+	default: // the same from now on
+		if w.compared == nil {
+			w.compared = []*PerfRegression{w.previous(&p)}
+		}
+		p.Regression = w.compared[0]
 	}
 	return p
 }

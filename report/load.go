@@ -77,6 +77,19 @@ func (d *RunDir) Load() *Report {
 	return r
 }
 
+// Rejudge makes a report anew whose records are read, after run.json has changed.
+func (d *RunDir) Rejudge(was *Report) *Report {
+	recs := make([]*HostRecord, len(was.Hosts))
+	for i := range was.Hosts {
+		recs[i] = was.Hosts[i].Record
+	}
+	r := NewReport(d.Run(), d.dir, recs)
+	for i := range r.Hosts {
+		r.Hosts[i].Problem, r.Hosts[i].Regression = was.Hosts[i].Problem, was.Hosts[i].Regression
+	}
+	return r
+}
+
 // each does something for 0 to n-1, on all processors at once, and waits.
 func each(n int, do func(i int)) {
 	var next atomic.Int64

@@ -127,7 +127,7 @@ func (s Store) previous(now *PerformanceReport) *PerfRegression {
 		return nil
 	}
 	defer root.Close()
-	ids, err := runIDs(root)
+	ids, err := runNames(root)
 	if err != nil {
 		return nil
 	}

@@ -2,7 +2,9 @@ package report
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"math"
 	"slices"
 	"strconv"
@@ -203,6 +205,13 @@ func (d *RunDir) Performance(host string) (PerformanceReport, error) {
 	return Performance(rec), err
 }
 
+// CanRegress tells whether a run took long enough for a comparison to find it
+// slower; history need not be read for one that did not.
+func CanRegress(r PerformanceReport) bool {
+	return r.Summary.TotalDurationSec > leastChange ||
+		slices.ContainsFunc(r.Phases, func(p PerfPhase) bool { return p.DurationSec > leastChange })
+}
+
 // Earlier are a host's reports of the provisioning runs before one, newest
 // first, as far back as a comparison looks. Runs that cannot be read are left out.
 func (s Store) Earlier(id, host string) ([]PerformanceReport, error) {
@@ -210,20 +219,32 @@ func (s Store) Earlier(id, host string) ([]PerformanceReport, error) {
 	if err != nil {
 		return nil, fmt.Errorf("record: %w", err)
 	}
-	list, err := s.List()
+	root, err := s.root()
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	ids, err := runNames(root)
 	if err != nil {
 		return nil, err
 	}
 	var out []PerformanceReport
-	for _, e := range list[:min(len(list), maxLookBack)] {
-		at, err := idTime(e.ID)
-		if err != nil || e.State != StateComplete || e.Run.Verb != "provision" || e.ID >= id || began.Sub(at) > baselineAge || len(out) == 2*maxBaseline {
+	for _, before := range ids[:min(len(ids), maxLookBack)] {
+		at, err := idTime(before)
+		if err != nil || before >= id || began.Sub(at) > baselineAge {
 			continue
 		}
-		if !slices.ContainsFunc(e.Run.Hosts, func(h HostRun) bool { return h.Host == host }) {
+		if len(out) == 2*maxBaseline {
+			break
+		}
+		e := s.entry(root, before)
+		if e.State != StateComplete || e.Run.Verb != provisionVerb || !slices.ContainsFunc(e.Run.Hosts, func(h HostRun) bool { return h.Host == host }) {
 			continue
 		}
-		if p, err := s.performance(e.ID, host); err == nil {
+		if p, err := s.performance(before, host); err == nil {
 			out = append(out, p)
 		}
 	}

@@ -183,16 +183,26 @@ func resolve(root *os.Root, id string) (string, error) {
 
 // runIDs are the ids of all runs, newest first.
 func runIDs(root *os.Root) ([]string, error) {
-	entries, err := fs.ReadDir(root.FS(), ".")
+	ids, err := runNames(root)
+	return slices.DeleteFunc(ids, func(id string) bool {
+		st, err := root.Lstat(id)
+		return err != nil || !st.IsDir()
+	}), err
+}
+
+// runNames are the names that runs have, newest first, for those whom it does not
+// trouble that one of them may be something else.
+func runNames(root *os.Root) ([]string, error) {
+	f, err := root.Open(".")
 	if err != nil {
 		return nil, fault("read", root.Name(), err)
 	}
-	var ids []string
-	for _, e := range entries {
-		if e.IsDir() && ValidID(e.Name()) {
-			ids = append(ids, e.Name())
-		}
+	defer f.Close()
+	ids, err := f.Readdirnames(-1)
+	if err != nil {
+		return nil, fault("read", root.Name(), err)
 	}
+	ids = slices.DeleteFunc(ids, func(name string) bool { return !ValidID(name) })
 	slices.Sort(ids)
 	slices.Reverse(ids)
 	return ids, nil

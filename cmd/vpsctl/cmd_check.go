@@ -171,11 +171,15 @@ func (d *drive) slower(rep *report.Report) {
 	}
 	found := false
 	for _, h := range rep.Hosts {
+		now := report.Performance(h.Record)
+		if !report.CanRegress(now) {
+			continue
+		}
 		earlier, err := d.store().Earlier(d.dir.ID(), h.Host.Host)
 		if err != nil {
 			continue // the record of this run is whole; the comparison can be had later
 		}
-		for _, r := range report.Regress(report.Performance(h.Record), earlier).Rows {
+		for _, r := range report.Regress(now, earlier).Rows {
 			if r.Regressed {
 				found = true
 				d.ui.warn(fmt.Sprintf("%s: %s", h.Host.Host, r.Line()), "")

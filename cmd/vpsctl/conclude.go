@@ -37,7 +37,7 @@ func (d *drive) conclude(signal error) error {
 		code = exitCode(signal)
 	}
 	err = errors.Join(err, d.dir.Update(func(r *report.Run) { note(r, rep, code) }))
-	rep = d.dir.Load()
+	rep = d.dir.Rejudge(rep)
 	if rep.Run.Verb != "run" { // a script is quicker than its page would be
 		err = errors.Join(err, d.dir.WriteHTML(rep))
 	}
