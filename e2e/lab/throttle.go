@@ -14,8 +14,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// quotaPeriod is over how long a share of CPU time is counted, in microseconds.
-const quotaPeriod = 100_000
+// quotaPeriod is over how long a share of CPU time is counted, in microseconds: short, as neighbours disturb, but the
+// kernel gives no less than a millisecond of it.
+func quotaPeriod(cores float64) int {
+	if cores >= 0.1 || cores == 0 {
+		return 10_000
+	}
+	return 100_000
+}
 
 // Throttle gives all that runs in the host now, and what that starts, at most so many cores of CPU time (0.25: a quarter
 // of one core), until the host's next start; 0 lifts it. The host does not see fewer CPUs: it is slow, as beside busy
@@ -30,7 +36,8 @@ func (h *Host) Throttle(ctx context.Context, cores float64) error {
 	if err != nil {
 		return fmt.Errorf("%s: throttle: %w", h.Name, err)
 	}
-	quota := int(cores * quotaPeriod)
+	period := quotaPeriod(cores)
+	quota := int(cores * float64(period))
 	own, err := h.cgroup()
 	if err != nil {
 		return err
@@ -40,7 +47,7 @@ func (h *Host) Throttle(ctx context.Context, cores float64) error {
 		if quota == 0 {
 			value = "max"
 		}
-		return os.WriteFile(filepath.Join(own, "cpu.max"), []byte(value+" "+strconv.Itoa(quotaPeriod)), 0o644)
+		return os.WriteFile(filepath.Join(own, "cpu.max"), []byte(value+" "+strconv.Itoa(period)), 0o644)
 	}
 	dir := filepath.Join(root, "vpsctl-lab-"+h.lab.ID, h.Name)
 	if quota == 0 {
@@ -49,8 +56,11 @@ func (h *Host) Throttle(ctx context.Context, cores float64) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("%s: throttle: %w", h.Name, err)
 	}
-	for file, value := range map[string]int{"cpu.cfs_period_us": quotaPeriod, "cpu.cfs_quota_us": quota} {
-		if err := os.WriteFile(filepath.Join(dir, file), []byte(strconv.Itoa(value)), 0o644); err != nil {
+	for _, set := range []struct {
+		file  string
+		value int
+	}{{"cpu.cfs_quota_us", -1}, {"cpu.cfs_period_us", period}, {"cpu.cfs_quota_us", quota}} { // no old quota in a new period
+		if err := os.WriteFile(filepath.Join(dir, set.file), []byte(strconv.Itoa(set.value)), 0o644); err != nil {
 			return fmt.Errorf("%s: throttle: %w", h.Name, err)
 		}
 	}
