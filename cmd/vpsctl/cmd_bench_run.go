@@ -144,6 +144,9 @@ func (m *measuring) plan(k *call, runID string, h inventory.Host) wire.Plan {
 		if m.sustains() {
 			args = append(args, "--sustained", depths[bench.Thorough].sustained.String())
 		}
+		if k.Bool("against") {
+			args = append(args, "--against")
+		}
 		if m.quick() {
 			args = append(args, "--file-mb", "512")
 		}
@@ -167,6 +170,9 @@ func (m *measuring) sustains() bool {
 // announce says what it will take before anything is touched.
 func (m *measuring) announce(k *call, hosts []inventory.Host) error {
 	probes := map[string]int{"cpu": 8, "memory": 4, "disk": 7}
+	if k.Bool("against") { // openssl and sysbench, one thread and all; fio
+		probes["cpu"], probes["disk"] = 12, 14
+	}
 	n := 0
 	for _, kind := range m.local() {
 		n += probes[kind]

@@ -34,6 +34,7 @@ type reading struct {
 // options are what a session is asked for.
 type options struct {
 	only      map[string]bool // cpu, memory, disk
+	metrics   []string        // only these; none: all
 	seed      uint64
 	repeats   int
 	each      time.Duration // of one repeat
@@ -41,6 +42,7 @@ type options struct {
 	dir       string        // on the disk to measure
 	fileMB    int64
 	quiet     time.Duration // how long a busy host is waited for
+	against   bool          // have other programs of the host measure the same
 }
 
 // ramp is the part of a repeat that counts for nothing: caches fill, clocks rise.
@@ -48,9 +50,10 @@ const ramp = 5 // a fifth
 
 func parseOptions(args []string) (options, error) {
 	var o options
-	var only string
+	var only, metrics string
 	f := flag.NewFlagSet("measure", flag.ContinueOnError)
 	f.StringVar(&only, "only", "cpu,memory,disk", "")
+	f.StringVar(&metrics, "metrics", "", "")
 	f.Uint64Var(&o.seed, "seed", 1, "")
 	f.IntVar(&o.repeats, "repeats", 3, "")
 	f.DurationVar(&o.each, "each", time.Second, "")
@@ -58,8 +61,12 @@ func parseOptions(args []string) (options, error) {
 	f.StringVar(&o.dir, "dir", "/var/tmp", "")
 	f.Int64Var(&o.fileMB, "file-mb", 2048, "")
 	f.DurationVar(&o.quiet, "quiet", 20*time.Second, "")
+	f.BoolVar(&o.against, "against", false, "")
 	if err := f.Parse(args); err != nil {
 		return o, err
+	}
+	if metrics != "" {
+		o.metrics = strings.Split(metrics, ",")
 	}
 	o.only = map[string]bool{}
 	for kind := range strings.SplitSeq(only, ",") {
@@ -88,10 +95,13 @@ func measure(ctx context.Context, p *printer, args []string) error {
 	}
 	began, steal, others := time.Now(), readTicks(), readProcesses()
 	probes, sustained, release, err := prepare(ctx, p, o)
+	defer release()
 	if err != nil {
 		return err
 	}
-	defer release()
+	if len(o.metrics) > 0 {
+		probes = slices.DeleteFunc(probes, func(pr probe) bool { return !slices.Contains(o.metrics, pr.metric) })
+	}
 	if err := repeat(ctx, p, o, probes, len(sustained)); err != nil {
 		return err
 	}
@@ -118,16 +128,24 @@ func prepare(ctx context.Context, p *printer, o options) (probes []probe, long [
 		if o.sustained > 0 {
 			long = append(long, sustainedCPU(o.seed))
 		}
+		if o.against {
+			other, err := againstCPU(p)
+			if err != nil {
+				return nil, nil, release, err
+			}
+			probes = append(probes, other...)
+		}
 	}
 	if o.only["memory"] {
 		m, free, err := memoryProbes(o.seed)
-		if err != nil {
-			err = p.skip("memory", err.Error())
+		switch {
+		case err == nil:
+			probes, frees = append(probes, m...), append(frees, free)
+		default:
+			if err := p.skip("memory", err.Error()); err != nil {
+				return nil, nil, release, err
+			}
 		}
-		if err != nil {
-			return nil, nil, release, err
-		}
-		probes, frees = append(probes, m...), append(frees, free)
 	}
 	if o.only["disk"] {
 		d, err := openDisk(ctx, o.dir, o.fileMB<<20, o.seed)
@@ -137,9 +155,17 @@ func prepare(ctx context.Context, p *printer, o options) (probes []probe, long [
 			}
 			return probes, long, release, p.skip("disk", err.Error())
 		}
-		probes, frees = append(probes, d.probes()...), append(frees, d.close)
+		frees = append(frees, d.close)
+		probes = append(probes, d.probes()...)
 		if o.sustained > 0 {
 			long = append(long, d.sustained()...)
+		}
+		if o.against {
+			other, err := d.against(p)
+			if err != nil {
+				return nil, nil, release, err
+			}
+			probes = append(probes, other...)
 		}
 	}
 	return probes, long, release, nil
