@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -209,6 +210,42 @@ func TestQuote(t *testing.T) {
 			t.Errorf("a fixed script has a newline: %q", script)
 		}
 	}
+}
+
+// A line that goes behind ours in the same shell does what it does alone, and
+// says the same.
+func TestPlainLines(t *testing.T) {
+	for script, want := range map[string]bool{"true": true, "df -h / | tail -1": true, "echo 'a b' \"c\"; false": true, "A=1 env": true,
+		"done": false, "if true": false, "if true; then echo; fi": false, "echo $HOME": false, "echo a >b": false, "echo 'a": false,
+		"echo a\necho b": false, "": false, " ": false, "f() { :; }": false, "echo é": false, "echo a |": false, "sleep 0 &": true} {
+		if simple(script) != want {
+			t.Errorf("simple(%q) is %v", script, !want)
+		}
+		if !want {
+			continue
+		}
+		alone := exec.Command("/bin/sh", "-c", script)
+		both := exec.Command("/bin/sh", "-c", "{ "+execPlain+"} >/dev/null 2>&1; "+script, "/bin/sh", "marker")
+		a, errA := alone.CombinedOutput()
+		b, errB := both.CombinedOutput()
+		if script != "A=1 env" && string(a) != string(b) || fmt.Sprint(errA) != fmt.Sprint(errB) {
+			t.Errorf("%q: %q, %v; alone %q, %v", script, b, errB, a, errA)
+		}
+	}
+}
+
+func FuzzPlain(f *testing.F) {
+	f.Add("echo a; false | true")
+	f.Add("a=b 'c' \"d\" && e || f &")
+	f.Add("esac")
+	f.Fuzz(func(t *testing.T, script string) {
+		if !simple(script) {
+			t.Skip()
+		}
+		if out, err := exec.Command("/bin/sh", "-n", "-c", execPlain+script).CombinedOutput(); err != nil {
+			t.Errorf("sh cannot read %q: %s", script, out)
+		}
+	})
 }
 
 func FuzzQuote(f *testing.F) {

@@ -36,12 +36,17 @@ func quote(s string) string {
 // command is the line that makes any login shell run script by /bin/sh, through
 // the words in front of it. None of all may have newlines.
 func command(through []string, script string, args ...string) string {
+	return commandAs("vpsctl", through, script, args...)
+}
+
+// commandAs is command with the name that the shell gives itself in messages.
+func commandAs(name string, through []string, script string, args ...string) string {
 	var b strings.Builder
 	b.WriteString("exec ")
 	for _, w := range through {
 		b.WriteString(quote(w) + " ")
 	}
-	b.WriteString("/bin/sh -c " + quote(script) + " vpsctl")
+	b.WriteString("/bin/sh -c " + quote(script) + " " + quote(name))
 	for _, a := range args {
 		b.WriteString(" " + quote(a))
 	}

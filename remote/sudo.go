@@ -63,6 +63,15 @@ func (s *Session) order(script string, args ...string) order {
 	return order{command(append(words, "--"), script, args...), t}
 }
 
+// orderPlain is an order of a user's script that is one line of ours, too.
+func (s *Session) orderPlain(script string, args ...string) order {
+	if !s.h.Become {
+		return order{text: commandAs("/bin/sh", nil, script, args...)}
+	}
+	words, t := s.sudo()
+	return order{commandAs("/bin/sh", append(words, "--"), script, args...), t}
+}
+
 // asUser is an order that is not for root.
 func asUser(script string, args ...string) order { return order{text: command(nil, script, args...)} }
 
