@@ -1,8 +1,9 @@
 package bench
 
 import (
+	"bufio"
 	"fmt"
-	"maps"
+	"io"
 	"math"
 	"slices"
 	"strings"
@@ -21,6 +22,7 @@ const (
 // A Side is what one column of a table is made of: values by metric. Hosts and
 // groups give one value per session or host, a session its repeats.
 type Side struct {
+	Host    string // of the session that is a side; empty for others
 	Name    string
 	Metrics []Metric // Values are the sample
 }
@@ -99,6 +101,14 @@ func summarize(values []float64) *Summary {
 		s.Low, s.High = &low, &high
 	}
 	return s
+}
+
+// Band is where the middle half of values lies; 0, 0 for fewer than four.
+func Band(values []float64) (low, high float64) {
+	if len(values) < 4 {
+		return 0, 0
+	}
+	return stat.Quantile(values, 0.25), stat.Quantile(values, 0.75)
 }
 
 // medianOrder is the order statistic that begins a symmetric interval for the
@@ -221,27 +231,27 @@ func benchfmtName(metric string) string {
 
 // Benchfmt writes sides in the Go benchmark format, one line per value, for
 // benchstat and its relatives. `benchstat -col side FILE` makes our table of it.
-func Benchfmt(sides []Side, config map[string]string) string {
-	var b strings.Builder
+func Benchfmt(w io.Writer, sides []Side) error {
+	b := bufio.NewWriter(w)
 	units := map[string]bool{}
 	for _, s := range sides {
 		for _, m := range s.Metrics {
 			if !units[m.Unit] {
 				units[m.Unit] = true
-				fmt.Fprintf(&b, "Unit %s better=%s\n", m.Unit, m.Better)
+				fmt.Fprintf(b, "Unit %s better=%s\n", m.Unit, m.Better)
 			}
 		}
-	}
-	for _, key := range slices.Sorted(maps.Keys(config)) {
-		fmt.Fprintf(&b, "%s: %s\n", key, config[key])
 	}
 	for _, s := range sides {
-		fmt.Fprintf(&b, "side: %s\n", s.Name)
+		if s.Host != "" {
+			fmt.Fprintf(b, "host: %s\n", s.Host)
+		}
+		fmt.Fprintf(b, "side: %s\n", s.Name)
 		for _, m := range s.Metrics {
 			for _, v := range m.Values {
-				fmt.Fprintf(&b, "%s 1 %v %s\n", benchfmtName(m.Name), v, m.Unit)
+				fmt.Fprintf(b, "%s 1 %v %s\n", benchfmtName(m.Name), v, m.Unit)
 			}
 		}
 	}
-	return b.String()
+	return b.Flush()
 }

@@ -24,6 +24,9 @@ func benchCommand() *cli.Command {
 			&cli.BoolFlag{Name: "against", Usage: "also run fio, sysbench, iperf3 and openssl where the host has them"}}), Action: with(benchRun),
 			Description: "Warm-up discarded, repeats in random order, every raw value kept. Leaves nothing on the host but\nits results.json. Hosts of the same vars.peer_group take turns unless --forks is given.", CustomHelpTemplate: help(
 				"vpsctl bench run", "vpsctl bench run --quick -l eu", "vpsctl bench run --only disk --thorough -o json")},
+		benchCompareCommand(),
+		benchBaselineCommand(),
+		benchHistoryCommand(),
 		benchSelfcheckCommand(),
 	}}
 }
