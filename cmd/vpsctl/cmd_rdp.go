@@ -77,18 +77,26 @@ func rdpHost(k *call) error {
 // developer is who logs in to the desktop.
 func (d *desktop) developer() (string, error) {
 	name := d.String("user")
-	if v, ok := d.h.Vars["username"]; ok && name == "" {
-		name = fmt.Sprint(v.Value)
-	}
-	for _, v := range phases.Vars() {
-		if v.Name == "username" && name == "" {
-			name = fmt.Sprint(v.Default)
-		}
+	if name == "" {
+		name = developerOf(d.h)
 	}
 	if !accountRule.MatchString(name) {
 		return "", usageError{fmt.Sprintf("rdp: %q is no name of an account", name), "--user NAME"}
 	}
 	return name, nil
+}
+
+// developerOf is the user that a host's desktop is made for.
+func developerOf(h inventory.Host) string {
+	if v, ok := h.Vars["username"]; ok && v.Secret == nil {
+		return fmt.Sprint(v.Value)
+	}
+	for _, v := range phases.Vars() {
+		if v.Name == "username" {
+			return fmt.Sprint(v.Default)
+		}
+	}
+	return ""
 }
 
 var (

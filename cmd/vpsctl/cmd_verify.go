@@ -22,7 +22,7 @@ const verifyPhase = "verification"
 func verifyCommand() *cli.Command {
 	return &cli.Command{Name: "verify", Usage: "whether the hosts are what their phases make of them", Flags: flags(hostFlags, phaseFolderFlags, eventFlags, paceFlags, []cli.Flag{yesFlag,
 		&cli.StringSliceFlag{Name: "check", Usage: "only the check `ID` (repeatable)"},
-		&cli.BoolFlag{Name: "deep", EnvVars: env("deep"), Usage: "also log in by RDP and start every IDE, as a throw-away account"},
+		&cli.BoolFlag{Name: "deep", EnvVars: env("deep"), Usage: "also log in by RDP and start every IDE, as a throw-away account and the developer"},
 		&cli.StringSliceFlag{Name: "only-phase", EnvVars: env("only-phase"), Usage: "only checks of this `PHASE` (repeatable)"},
 		&cli.StringSliceFlag{Name: "skip-phase", EnvVars: env("skip-phase"), Usage: "no checks of this `PHASE` (repeatable)"},
 		&cli.StringFlag{Name: "username", EnvVars: env("username"), Usage: "`NAME` of the developer user"}}), Action: with(verify),
@@ -103,7 +103,7 @@ func (k *call) verifyPlans(cat *phases.Catalog, runID string, hosts []inventory.
 			p.Phases = slices.DeleteFunc(p.Phases, func(ph wire.Phase) bool { return len(ph.Steps) == 0 })
 		}
 		if k.Bool("deep") && hasRDP(h.Phases) {
-			p.Phases = append(p.Phases, deepPhase(runID, q))
+			p.Phases = append(p.Phases, deepPhase(runID, developerOf(h), q))
 		}
 		plans[i] = p
 	}

@@ -51,8 +51,8 @@ var deepTargets = []deepTarget{
 }
 
 // deepPhase is one script: whoever ends it, it removes what it made.
-func deepPhase(runID string, q phases.Request) wire.Phase {
-	args := []string{deepID(runID)}
+func deepPhase(runID, developer string, q phases.Request) wire.Phase {
+	args := []string{deepID(runID), developer}
 	for _, ide := range []string{"vscode", "cursor", "antigravity"} {
 		if id := "ide-" + ide; (q.Only == nil || slices.Contains(q.Only, id)) && !slices.Contains(q.Skip, id) {
 			args = append(args, ide)

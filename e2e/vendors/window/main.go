@@ -16,6 +16,7 @@ import (
 func main() {
 	title := flag.String("title", "Window", "of the window")
 	class := flag.String("class", "window", "of the window (WM_CLASS)")
+	flag.String("user-data-dir", "", "where it would keep what it knows")
 	flag.Parse()
 	if err := show(*title, *class); err != nil {
 		fmt.Fprintln(os.Stderr, *class+":", err)

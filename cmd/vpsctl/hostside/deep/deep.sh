@@ -1,7 +1,7 @@
 #!/bin/sh
-# deep.sh ID [IDE…]: the workstation, used. Opens a desktop session as a
-# throw-away account, from its password to its panel, comes back to it, and
-# starts each IDE there until its window is on the screen.
+# deep.sh ID DEVELOPER [IDE…]: the workstation, used. Opens a desktop session
+# as a throw-away account, from its password to its panel, comes back to it, and
+# starts each IDE there as the developer, until its window is on the screen.
 #
 # Each finding is a line "deep: NAME ok|err SECONDS WORDS". Exits 1 when one was
 # err. What was made is removed by a unit of its own: at our end, however it
@@ -9,8 +9,8 @@
 # shellcheck disable=SC2016,SC2317 # scripts for other shells; functions called by name
 set -u
 export LC_ALL=C.UTF-8
-id=$1
-shift
+id=$1 developer=$2
+shift 2
 user=vpsctl-$id
 unit=vpsctl-deep-$id
 dir=/run/$unit
@@ -44,7 +44,7 @@ sweep() {
 }
 
 account() {
-  (umask 077 && mkdir "$dir" && cp "$PHASE_DIR/remove.sh" "$dir/") || return 1
+  (umask 077 && mkdir "$dir" && cp "$PHASE_DIR/remove.sh" "$PHASE_DIR/ide.sh" "$dir/") || return 1
   sweep
   systemd-run --quiet --collect --unit="$unit" --on-active=15min sh "$dir/remove.sh" "$user" "$dir" || return 1
   trap remove EXIT
@@ -139,12 +139,11 @@ reconnect() {
 
 windows() { inside xprop -root _NET_CLIENT_LIST 2>/dev/null | grep -oE '0x[0-9a-f]+'; }
 
-# Is window $1 the program's own: of its process session, or of its class?
+# Is window $1 the program's own? Sets whose it is.
 owned() {
-  props=$(inside xprop -id "$1" _NET_WM_PID WM_CLASS 2>/dev/null)
-  pid=$(echo "$props" | sed -n 's/^_NET_WM_PID.*= //p')
-  case $pid in '' | *[!0-9]*) ;; *) [ "$(ps -o sid= -p "$pid" | tr -d ' ')" != "$leader" ] || return 0 ;; esac
-  echo "$props" | grep -qiF "\"$class\""
+  pid=$(inside xprop -id "$1" _NET_WM_PID 2>/dev/null | sed -n 's/^_NET_WM_PID.*= //p')
+  case $pid in '' | *[!0-9]*) return 1 ;; esac
+  grep -qF "/$unit-ide.service" "/proc/$pid/cgroup" 2>/dev/null && owner=$(ps -o user:32= -p "$pid")
 }
 
 opened() {
@@ -154,33 +153,54 @@ opened() {
   done
   return 1
 }
+settled() { opened || ! systemctl -q is-active "$unit-ide"; }
 
-# ide NAME COMMAND CLASS
+# Starts $2… as the developer, in a unit whose end is the end of all of it.
+as_developer() {
+  systemd-run --quiet --collect --unit="$unit-ide" -p RuntimeMaxSec=180 -p TimeoutStopSec=5 -p StandardOutput="file:$dir/ide" -p StandardError="append:$dir/ide" \
+    sh "$dir/ide.sh" "$developer" "$display" "$dir/cookie" "$@"
+}
+
+# ide NAME COMMAND
 ide() {
-  name=$1 command=$2 class=$3
-  path=$(inside sh -c 'command -v "$1"' sh "$command") || {
+  name=$1 command=$2
+  path=$(PATH=/usr/local/bin:/usr/bin:/bin && command -v "$command") || {
     say "$name" err - "there is no command $command"
     return
   }
   before=$(windows | tr '\n' ' ')
   start=$(now)
-  inside setsid sh -c 'echo $$ >"$HOME/.leader" && cd && exec "$1"' sh "$path" >"$dir/ide" 2>&1 </dev/null &
-  until_holds "$start" test -s "/home/$user/.leader" || true
-  leader=$(head -c 10 "/home/$user/.leader" | tr -cd 0-9)
-  leader=${leader:-0}
-  if until_holds "$start" opened; then
+  as_developer "$path" || {
+    say "$name" err - "no unit could be started for it"
+    return
+  }
+  if until_holds "$start" settled && opened; then
+    took=$(since "$start")
     title=$(inside xprop -id "$window" _NET_WM_NAME 2>/dev/null | sed -n 's/^[^=]*= "\(.*\)"$/\1/p' | head -c 80)
-    say "$name" ok "$(since "$start")" "window \"$title\""
+    say "$name" ok "$took" "window \"$title\" of $owner"
   else
     say "$name" err "$(since "$start")" "no window: $(grep -v '^$' "$dir/ide" | tail -n 1 | head -c 300)"
   fi
-  pkill -TERM -s "$leader" -u "$uid"
-  until_holds "$(($(now) - wait + 5000))" quiet || pkill -KILL -s "$leader" -u "$uid"
-  rm -f "/home/$user/.leader"
+  systemctl stop "$unit-ide" 2>/dev/null
 }
-quiet() { ! pgrep -s "$leader" -u "$uid" >/dev/null; }
 
-for tool in xrdp-sesrun xprop xwininfo setpriv systemd-run pkill; do
+ides() {
+  [ $# -gt 0 ] || return 0
+  if ! getent passwd "$developer" >/dev/null; then
+    for each in "$@"; do say "$each" err - "there is no user $developer to start it"; done
+    return
+  fi
+  (umask 077 && inside sh -c 'cat "$XAUTHORITY"' >"$dir/cookie")
+  for each in "$@"; do
+    case $each in
+    vscode) ide vscode code ;;
+    cursor) ide cursor cursor ;;
+    antigravity) ide antigravity antigravity-ide ;;
+    esac
+  done
+}
+
+for tool in xrdp-sesrun xprop xwininfo setpriv systemd-run unshare dbus-run-session; do
   command -v "$tool" >/dev/null || {
     say session err - "$tool is not there: is this host's desktop installed?"
     exit 1
@@ -198,12 +218,6 @@ account || {
 }
 if session; then
   reconnect
-  for each in "$@"; do
-    case $each in
-    vscode) ide vscode code code ;;
-    cursor) ide cursor cursor cursor ;;
-    antigravity) ide antigravity antigravity-ide antigravity-ide ;;
-    esac
-  done
+  ides "$@"
 fi
 exit $bad
