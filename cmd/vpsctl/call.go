@@ -32,7 +32,7 @@ func newCall(c *cli.Context) (*call, error) {
 	s := c.App.Metadata["streams"].(streams)
 	k := &call{Context: c, ctx: c.Context, ui: newUI(s, uiOptions{
 		plain: c.Bool("plain"), noColor: c.Bool("no-color"), quiet: c.Bool("quiet"), verbose: c.Bool("verbose"), never: c.Bool("non-interactive")})}
-	if o := c.String("output"); o != "" && o != "text" && o != "json" && (o != "junit" || c.Command.Name != "verify") {
+	if o := c.String("output"); o != "" && o != "text" && o != "json" && (o != "junit" || c.Command.Name != "verify" && c.Command.Name != "check") {
 		return nil, usageError{fmt.Sprintf("--output %s: the formats are text and json", o), "use -o json"}
 	}
 	return k, checkNotify(c.String("notify"))

@@ -7,6 +7,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/vpsctl/vpsctl/bench"
 	"github.com/vpsctl/vpsctl/report"
 )
 
@@ -15,8 +16,8 @@ func checkCommand() *cli.Command {
 		&cli.BoolFlag{Name: "single", Usage: "judge this one run by the guide's classes: over 20 % slower fails"},
 		&cli.BoolFlag{Name: "strict", Usage: "what cannot be told fails, too"},
 		&cli.StringSliceFlag{Name: "baseline", Usage: "compare with this `RUN` (repeatable) instead of all earlier ones"}}), Action: with(checkRun),
-		Description: "Compares the times of a provisioning run, the last one by default, with earlier\nruns that did the same on the same machine. It reads records and touches no host.\nWithout --single one slow run is never called a regression.", CustomHelpTemplate: help(
-			"vpsctl check --single", "vpsctl check --single --baseline 20261123-101502-x7k2", "vpsctl check --strict -o json")}
+		Description: "Judges every host's benchmark sessions by their history, and the times of the last\nprovisioning run by earlier ones that did the same on the same machine; naming a RUN\njudges that run alone. It reads records and touches no host. Without --single one\nslow run or session is never called a regression. -o junit writes test results.", CustomHelpTemplate: help(
+			"vpsctl check", "vpsctl check --single", "vpsctl check --single --baseline 20261123-101502-x7k2", "vpsctl check --strict -o json")}
 }
 
 // checkDoc is what `check -o json` prints.
@@ -28,22 +29,56 @@ type checkDoc struct {
 	Judged   int                 `json:"judged"` // of Compared
 	Compared int                 `json:"compared"`
 	Hosts    []report.Regression `json:"hosts"`
+	Results  []compareHost       `json:"results"` // of --single: newest benchmark results against baselines
+	Bench    *bench.Report       `json:"bench"`   // verdicts on benchmarks; null with --single, a RUN, or without sessions
 }
 
 func checkRun(k *call) error {
 	if k.NArg() > 1 {
 		return usageError{"check: one run at a time", "see `vpsctl runs list`"}
 	}
-	id, err := k.provisioned(k.Args().First())
-	if err != nil {
-		return storeError(err)
+	doc := checkDoc{Schema: report.Schema, Single: k.Bool("single"), Hosts: []report.Regression{}, Results: []compareHost{}}
+	if k.NArg() == 0 && len(k.StringSlice("baseline")) == 0 {
+		if err := doc.checkBench(k); err != nil {
+			return err
+		}
 	}
+	benched := doc.Bench != nil || len(doc.Results) > 0
+	id, err := k.provisioned(k.Args().First())
+	switch {
+	case errors.Is(err, report.ErrNoRun) && benched: // benchmarks alone
+	case err != nil:
+		return storeError(err)
+	default:
+		if err := doc.checkTimes(k, id); err != nil {
+			return err
+		}
+	}
+	if len(doc.Hosts) == 0 && !benched {
+		return usageError{fmt.Sprintf("run %s has no host %q", id, k.String("limit")), "a record knows hosts by name; see `vpsctl runs show`"}
+	}
+	doc.ExitCode = doc.judge(k.Bool("strict"))
+	if err := doc.write(k); err != nil || doc.ExitCode == exitDone {
+		return err
+	}
+	return exitError{code: doc.ExitCode}
+}
+
+func (d *checkDoc) write(k *call) error {
+	if k.String("output") == "junit" {
+		return d.junit(k.ui.out, k.Bool("strict"))
+	}
+	return k.ui.result(k.json(), d, d.text)
+}
+
+// checkTimes compares a run's times with earlier ones.
+func (d *checkDoc) checkTimes(k *call, id string) error {
 	dir, err := k.store().Open(id)
 	if err != nil {
 		return storeError(err)
 	}
 	defer dir.Close()
-	doc := checkDoc{Schema: report.Schema, RunID: id, Single: k.Bool("single"), Hosts: []report.Regression{}}
+	d.RunID = id
 	for _, h := range dir.Run().Hosts {
 		if limit := k.String("limit"); limit != "" && limit != h.Host {
 			continue
@@ -52,16 +87,10 @@ func checkRun(k *call) error {
 		if err != nil {
 			return err
 		}
-		doc.Hosts = append(doc.Hosts, r)
+		d.Hosts = append(d.Hosts, r)
 	}
-	if len(doc.Hosts) == 0 {
-		return usageError{fmt.Sprintf("run %s has no host %q", id, k.String("limit")), "a record knows hosts by name; see `vpsctl runs show`"}
-	}
-	doc.ExitCode = doc.judge(k.Bool("strict"))
-	if err := k.ui.result(k.json(), doc, func(w io.Writer) error { return doc.text(w) }); err != nil || doc.ExitCode == exitDone {
-		return err
-	}
-	return exitError{code: doc.ExitCode}
+	d.count()
+	return nil
 }
 
 // provisioned is the id of the run to check: the one named, or the last one that
@@ -109,26 +138,31 @@ func (k *call) regression(dir *report.RunDir, host string) (report.Regression, e
 	return report.Regress(current, earlier), nil
 }
 
-// judge counts what was judged and makes the exit code of it.
-func (d *checkDoc) judge(strict bool) int {
-	worse, open := 0, 0
+// count adds up what was compared, and what of it was judged.
+func (d *checkDoc) count() {
 	for _, h := range d.Hosts {
 		for _, r := range h.Rows {
 			d.Compared++
-			switch {
-			case d.Single && r.ChangePct != nil:
+			if d.Single && r.ChangePct != nil || !d.Single && r.Verdict == "OK" {
 				d.Judged++
-				if r.Regressed {
-					worse++
-				}
-			case !d.Single && r.Verdict == "OK":
-				d.Judged++
-			default:
-				open++
 			}
 		}
 	}
-	if worse > 0 || strict && (open > 0 || d.Compared == 0) {
+}
+
+// judge makes the exit code of what was found.
+func (d *checkDoc) judge(strict bool) int {
+	worse, open := d.judgeBench()
+	for _, h := range d.Hosts {
+		for _, r := range h.Rows {
+			if d.Single && r.ChangePct != nil {
+				worse = worse || r.Regressed
+			} else {
+				open = open || d.Single || r.Verdict != "OK"
+			}
+		}
+	}
+	if worse || strict && (open || d.Compared == 0) {
 		return exitRegression
 	}
 	return exitDone
@@ -160,6 +194,7 @@ func (d *checkDoc) text(w io.Writer) error {
 			fmt.Fprintf(w, "  [INFO] no baseline yet: this run is the first of the next comparison\n")
 		}
 	}
+	d.benchText(w)
 	_, err := fmt.Fprintf(w, "judged %d of %d\n", d.Judged, d.Compared)
 	return err
 }
