@@ -20,7 +20,7 @@ func Changes(history []Session) []Change {
 	out := []Change{}
 	for i := 1; i < len(history); i++ {
 		was, is := &history[i-1], &history[i]
-		machine := was.Epoch.Differs(is.Epoch)
+		machine := is.Epoch.Differs(was.Epoch)
 		words := machine
 		note := func(what, a, b string) {
 			if a != b && a != "" && b != "" {

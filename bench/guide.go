@@ -171,7 +171,7 @@ const memoryAlike = 0.05
 // o's. Files that only have the guide's keys are known by cores and memory.
 func (r Results) Differs(o Results) []string {
 	if r.Schema != "" && o.Schema != "" {
-		out := o.Epoch.Differs(r.Epoch)
+		out := r.Epoch.Differs(o.Epoch)
 		if r.Method.Depth != o.Method.Depth && r.Method.Depth != "" && o.Method.Depth != "" {
 			out = append(out, fmt.Sprintf("depth was %q, is %q", o.Method.Depth, r.Method.Depth))
 		}

@@ -43,7 +43,7 @@ func hostWithHost(current, base string, histories map[string][]bench.Session) (*
 	doc := newCompareDoc("hosts")
 	t := compareTable{Base: base, Current: current, Of: "session median", Rows: bench.Table(b, a)}
 	x, y := newestCounting(histories[current]), newestCounting(histories[base])
-	if what := y.Epoch.Differs(x.Epoch); len(what) > 0 {
+	if what := x.Epoch.Differs(y.Epoch); len(what) > 0 {
 		t.Note = "two different machines: " + fmt.Sprint(strings.Join(what, ", "))
 	} else if x.Depth != y.Depth {
 		t.Note = fmt.Sprintf("measured differently: %s was measured %q, %s %q", base, y.Depth, current, x.Depth)

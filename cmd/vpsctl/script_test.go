@@ -41,7 +41,7 @@ func TestScripts(t *testing.T) {
 		Files: files,
 		Setup: setupScript,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"server": startServer, "fault": faultServer, "edit": editFile, "valid": validFile,
+			"server": startServer, "fault": faultServer, "edit": editFile, "valid": validFile, "history": writeHistory,
 		},
 	})
 }
