@@ -16,6 +16,7 @@ var arrows = map[string][]string{
 	"payload":           {},
 	"payload/wire":      {},
 	"payload/collector": {"payload/wire"},
+	"payload/prober":    {"payload/wire"},
 	"phases":            {"payload/wire"},
 	"report":            {"payload/wire"},
 	"bench":             {"payload/wire"},

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"time"
 	"unsafe"
 
@@ -49,6 +50,7 @@ type ring struct {
 	mem     []byte
 	cbs     []iocb
 	events  []ioEvent
+	ptrs    []*iocb
 	started []time.Time
 	p       pattern
 	fd      int
@@ -56,7 +58,7 @@ type ring struct {
 }
 
 func (d *disk) newRing(p pattern) (*ring, error) {
-	r := &ring{p: p, fd: d.fd, place: d.places(p), started: make([]time.Time, p.depth), events: make([]ioEvent, p.depth)}
+	r := &ring{p: p, fd: d.fd, place: d.places(p), started: make([]time.Time, p.depth), events: make([]ioEvent, p.depth), ptrs: make([]*iocb, p.depth)}
 	if _, _, e := unix.Syscall(unix.SYS_IO_SETUP, uintptr(p.depth), uintptr(unsafe.Pointer(&r.id)), 0); e != 0 {
 		return nil, fmt.Errorf("%w: %w", errNoAIO, e)
 	}
@@ -82,7 +84,7 @@ func (r *ring) close() {
 
 // submit starts the operations with these numbers.
 func (r *ring) submit(slots []int) error {
-	ptrs := make([]*iocb, len(slots))
+	ptrs := r.ptrs[:len(slots)]
 	for i, slot := range slots {
 		cb := &r.cbs[slot]
 		*cb = iocb{data: uint64(slot), opcode: iocbRead, fd: uint32(r.fd), bytes: uint64(r.p.block), offset: r.place(),
@@ -91,14 +93,18 @@ func (r *ring) submit(slots []int) error {
 			cb.opcode = iocbWrite
 		}
 		ptrs[i] = cb
-		r.started[slot] = time.Now()
 	}
-	for len(ptrs) > 0 {
-		n, _, e := unix.Syscall(unix.SYS_IO_SUBMIT, r.id, uintptr(len(ptrs)), uintptr(unsafe.Pointer(&ptrs[0])))
-		if e != 0 {
+	now := time.Now()
+	for _, slot := range slots {
+		r.started[slot] = now
+	}
+	// One call each: what is handed over together the kernel holds back until it
+	// has it all, and the disk waits meanwhile.
+	for i := range ptrs {
+		n, _, e := unix.RawSyscall(unix.SYS_IO_SUBMIT, r.id, 1, uintptr(unsafe.Pointer(&ptrs[i])))
+		if e != 0 || n != 1 {
 			return fmt.Errorf("io_submit: %w", e)
 		}
-		ptrs = ptrs[n:]
 	}
 	return nil
 }
@@ -106,7 +112,8 @@ func (r *ring) submit(slots []int) error {
 // wait gives the operations that have ended, one at least, or none after a second.
 func (r *ring) wait() ([]ioEvent, error) {
 	timeout := unix.NsecToTimespec(int64(time.Second))
-	n, _, e := unix.Syscall6(unix.SYS_IO_GETEVENTS, r.id, 1, uintptr(len(r.events)), uintptr(unsafe.Pointer(&r.events[0])), uintptr(unsafe.Pointer(&timeout)), 0)
+	// As with pread, Go's scheduler is not told: see once.
+	n, _, e := unix.RawSyscall6(unix.SYS_IO_GETEVENTS, r.id, 1, uintptr(len(r.events)), uintptr(unsafe.Pointer(&r.events[0])), uintptr(unsafe.Pointer(&timeout)), 0)
 	if e == unix.EINTR {
 		return nil, nil
 	}
@@ -124,6 +131,9 @@ func (d *disk) asynchronous(ctx context.Context, p pattern, ramp, t time.Duratio
 		return nil, err
 	}
 	defer r.close()
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(runtime.NumCPU() + 2))
 	free := make([]int, p.depth)
 	for i := range free {
 		free[i] = i

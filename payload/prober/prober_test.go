@@ -1,0 +1,257 @@
+//go:build linux
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/vpsctl/vpsctl/payload/wire"
+)
+
+func TestHistogram(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	var all []float64
+	var h, half histogram
+	for i := range 100000 {
+		d := time.Duration(math.Exp(r.NormFloat64()*2+11)) + 1
+		all = append(all, float64(d)/1e3)
+		if i%2 == 0 {
+			h.add(d)
+		} else {
+			half.add(d)
+		}
+	}
+	h.merge(&half)
+	slices.Sort(all)
+	for name, share := range map[string]float64{"p50_us": 0.5, "p95_us": 0.95, "p99_us": 0.99} {
+		want, got := all[int(math.Ceil(share*float64(len(all))))-1], h.percentiles()[name]
+		if math.Abs(got/want-1) > 0.016 {
+			t.Errorf("%s is %g, it was counted as %g", name, want, got)
+		}
+	}
+	for _, d := range []time.Duration{-1, 0, 1, 63, 64, 127, 128, math.MaxInt64} {
+		h.add(d) // no duration is outside of it
+	}
+	if last := bucket(math.MaxInt64); last >= len(h.counts) {
+		t.Errorf("the longest duration is in bucket %d of %d", last, len(h.counts))
+	}
+	if (&histogram{}).percentiles() != nil {
+		t.Error("percentiles of nothing")
+	}
+}
+
+func TestChangePoint(t *testing.T) {
+	r := rand.New(rand.NewPCG(3, 4))
+	level := func(n int, mean, noise float64) (out []float64) {
+		for range n {
+			out = append(out, mean*(1+noise*r.NormFloat64()))
+		}
+		return out
+	}
+	for _, c := range []struct {
+		name      string
+		log       []float64
+		from, to  int // where it may be found
+		isNowhere bool
+	}{
+		{name: "steady", log: level(240, 100, 0.03), isNowhere: true},
+		{name: "a little slower", log: append(level(100, 100, 0.02), level(140, 90, 0.02)...), isNowhere: true},
+		{name: "faster later", log: append(level(100, 50, 0.02), level(140, 100, 0.02)...), isNowhere: true},
+		{name: "credits end", log: append(level(90, 100, 0.05), level(150, 40, 0.05)...), from: 89, to: 91},
+		{name: "they end at once", log: append(level(8, 100, 0.02), level(232, 30, 0.02)...), from: 7, to: 9},
+		{name: "too short to say", log: level(9, 100, 0.01), isNowhere: true},
+		{name: "nothing", log: nil, isNowhere: true},
+	} {
+		at := changePoint(c.log)
+		if c.isNowhere && at != 0 || !c.isNowhere && (at < c.from || at > c.to) {
+			t.Errorf("%s: at %d", c.name, at)
+		}
+	}
+}
+
+// TestSustained: two levels are two metrics, and their mean is none.
+func TestSustained(t *testing.T) {
+	var out bytes.Buffer
+	s := sustained{probe{metric: "cpu/burst/all", unit: "ops/s", better: "higher"}, probe{metric: "cpu/sustained/all", unit: "ops/s", better: "higher"},
+		func(context.Context, time.Duration) ([]float64, error) {
+			return append(slices.Repeat([]float64{100}, 60), slices.Repeat([]float64{20}, 60)...), nil
+		}}
+	if err := s.run(t.Context(), &printer{to: &out}, wire.ProbeAt{Metric: "cpu/burst/all", N: 1, Of: 1}, time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]float64{}
+	for line := range strings.Lines(out.String()) {
+		var p wire.ProbeLine
+		if err := json.Unmarshal([]byte(line), &p); err != nil {
+			t.Fatal(err)
+		}
+		if p.Got != nil {
+			got[p.Got.Metric] = p.Got.Value
+			if p.Got.Note != "credits exhausted after 60 s" {
+				t.Errorf("note %q", p.Got.Note)
+			}
+		}
+	}
+	if len(got) != 2 || got["cpu/burst/all"] != 100 || got["cpu/sustained/all"] != 20 {
+		t.Errorf("%v", got)
+	}
+}
+
+func TestFileSize(t *testing.T) {
+	const gib = 1 << 30
+	for _, c := range []struct{ want, free, total, size int64 }{
+		{2 * gib, 100 * gib, 200 * gib, 2 * gib},
+		{2 * gib, 5 * gib, 20 * gib, gib},               // a fifth of what is free
+		{2 * gib, 2*gib + 100*mib, 20 * gib, 100 * mib}, // a tenth stays free
+		{2 * gib, 2 * gib, 20 * gib, 0},
+		{2 * gib, 0, 20 * gib, 0},
+		{32 * mib, 100 * gib, 200 * gib, 0},
+	} {
+		size, err := fileSize(c.want, c.free, c.total)
+		if size != c.size || (err == nil) != (c.size > 0) {
+			t.Errorf("%d wanted, %d of %d free: %d, %v", c.want, c.free, c.total, size, err)
+		}
+		if size > 0 && c.free-size < c.total*keepPct/100 {
+			t.Errorf("%d wanted: under %d %% stay free", c.want, keepPct)
+		}
+	}
+}
+
+func TestMemoryIsNoDisk(t *testing.T) {
+	if kind := filesystem("/dev/shm"); kind != "tmpfs" {
+		t.Skipf("/dev/shm is a %s here", kind)
+	}
+	if _, err := openDisk(t.Context(), "/dev/shm", 1<<30, 1); err == nil || !strings.Contains(err.Error(), "no disk") {
+		t.Errorf("%v", err)
+	}
+}
+
+// TestChase: the walk goes through every line of memory before it comes back.
+func TestChase(t *testing.T) {
+	const lines = 1000
+	c := &chase{mem: make([]uint64, lines*wordsPerLine)}
+	c.lay(7)
+	seen := map[uint64]bool{}
+	for range lines {
+		seen[c.at] = true
+		c.follow(1)
+	}
+	if len(seen) != lines || c.at != 0 {
+		t.Errorf("%d of %d lines in a round, back at %d", len(seen), lines, c.at)
+	}
+}
+
+func TestBufferSize(t *testing.T) {
+	for _, c := range []struct{ cache, free, want int }{
+		{32 * mib, 100 << 30, 128 * mib}, {1 * mib, 100 << 30, 64 * mib}, {512 * mib, 100 << 30, 1 << 30},
+		{16 * mib, 200 * mib, 40 * mib}, {32 * mib, 200 * mib, 0},
+	} {
+		if got, err := bufferSize(c.cache, c.free); got != c.want || (err == nil) != (c.want > 0) {
+			t.Errorf("cache of %d MiB, %d MiB free: %d MiB, %v", c.cache/mib, c.free/mib, got/mib, err)
+		}
+	}
+}
+
+func TestMultiply(t *testing.T) {
+	const n = 5
+	a, b, c := numbers(1, n*n), numbers(2, n*n), numbers(3, n*n)
+	multiply(a, b, c, n)
+	for i := range n {
+		for j := range n {
+			want := 0.0
+			for k := range n {
+				want += a[i*n+k] * b[k*n+j]
+			}
+			if math.Abs(c[i*n+j]-want) > 1e-12 {
+				t.Errorf("row %d, column %d: %g, want %g", i, j, c[i*n+j], want)
+			}
+		}
+	}
+}
+
+// TestFixedWork: the same seed is the same work, another one is other work.
+func TestFixedWork(t *testing.T) {
+	if !bytes.Equal(words(1, 9999), words(1, 9999)) || bytes.Equal(words(1, 9999), words(2, 9999)) {
+		t.Error("words do not follow their seed")
+	}
+	if !slices.Equal(numbers(1, 99), numbers(1, 99)) || slices.Equal(numbers(1, 99), numbers(2, 99)) {
+		t.Error("numbers do not follow their seed")
+	}
+}
+
+func TestBusiest(t *testing.T) {
+	before := processes{{1, 10}: {"init", 500}, {7, 20}: {"old", 100}}
+	later := processes{{1, 10}: {"init", 501}, {7, 99}: {"new one) R", 60}, {8, 30}: {"new", 20}}
+	if got := before.busiest(later, time.Second); got != "new one) R (pid 7) used 60 % of a core" {
+		t.Errorf("%q", got)
+	}
+	if got := before.busiest(later, 10*time.Second); got != "" { // 6 % of a core disturb nobody
+		t.Errorf("%q", got)
+	}
+	id, u, ok := parseStat(5, "5 (a) b) S 1 2 3 4 5 6 7 8 9 10 30 12 0 0 20 0 1 0 777 0 0")
+	if !ok || id != (process{5, 777}) || u.name != "a) b" || u.ticks != 42 {
+		t.Errorf("%+v %+v %v", id, u, ok)
+	}
+	for _, bad := range []string{"", "5 (a", "5 (a) S 1 2", ")("} {
+		if _, _, ok := parseStat(5, bad); ok {
+			t.Errorf("%q was read", bad)
+		}
+	}
+}
+
+// TestMeasure: a short session of the CPU prints a host, every probe as often as
+// asked, and an end; in another order for another seed.
+func TestMeasure(t *testing.T) {
+	orders := map[string]bool{}
+	for _, seed := range []string{"1", "2"} {
+		var out bytes.Buffer
+		if err := measure(t.Context(), &printer{to: &out}, []string{"--only", "cpu", "--each", "50ms", "--repeats", "2", "--quiet", "0s", "--seed", seed}); err != nil {
+			t.Fatal(err)
+		}
+		count, order, ends := map[string]int{}, "", 0
+		for line := range strings.Lines(out.String()) {
+			var p wire.ProbeLine
+			if err := json.Unmarshal([]byte(line), &p); err != nil {
+				t.Fatal(err)
+			}
+			if p.Got != nil {
+				count[p.Got.Metric]++
+				order += p.Got.Metric + " "
+				if p.Got.Value <= 0 || p.Got.Seconds <= 0 {
+					t.Errorf("%+v", p.Got)
+				}
+			}
+			if p.End != nil {
+				ends++
+			}
+		}
+		if len(count) != 8 || ends != 1 {
+			t.Errorf("%d metrics, %d ends: %v", len(count), ends, count)
+		}
+		for metric, n := range count {
+			if n != 2 {
+				t.Errorf("%s was measured %d times", metric, n)
+			}
+		}
+		orders[order] = true
+	}
+	if len(orders) != 2 {
+		t.Error("two seeds, one order")
+	}
+}
+
+func TestOptions(t *testing.T) {
+	for _, bad := range [][]string{{"--only", "gpu"}, {"--repeats", "0"}, {"--each", "1ms"}, {"--nonsense"}} {
+		if _, err := parseOptions(bad); err == nil {
+			t.Errorf("%q was taken", bad)
+		}
+	}
+}
