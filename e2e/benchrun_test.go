@@ -76,6 +76,9 @@ func whole(t *testing.T, h *lab.Host, v *tool) {
 		}
 	}
 	wants(t, "what was not measured", skipped, "sustained: ")
+	if s.Seed == 0 || len(s.Notes.Prober) != 64 {
+		t.Errorf("seed %d, prober %q: nobody could do the same again", s.Seed, s.Notes.Prober)
+	}
 	if s.Epoch.Cores < 1 || s.Epoch.CPUModel == "" || s.Notes.Hostname != h.Name || s.Notes.Kernel == "" {
 		t.Errorf("%+v %+v", s.Epoch, s.Notes)
 	}

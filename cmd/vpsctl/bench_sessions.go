@@ -43,6 +43,9 @@ func (d benchDoc) text(w io.Writer) error {
 		if err := sessionTable(w, s); err != nil {
 			return err
 		}
+		if s.Around.Load1 > 0.5*float64(s.Epoch.Cores) || s.Around.PSICPU > 5 {
+			fmt.Fprintf(w, "  [INFO] before the first probe: %s\n", loadText(s.Around))
+		}
 		if s.Around.StealPct >= 0.1 {
 			fmt.Fprintf(w, "  [INFO] %.1f %% of the CPU time was stolen by neighbours\n", s.Around.StealPct)
 		}
@@ -61,6 +64,15 @@ func (d benchDoc) text(w io.Writer) error {
 		fmt.Fprintf(w, "%s: no session: %s\n", h.Host, report.Clean(why))
 	}
 	return nil
+}
+
+// loadText is what was going on, as the kernel counts it.
+func loadText(c bench.Conditions) string {
+	text := fmt.Sprintf("load %.2f", c.Load1)
+	if c.PSICPU >= 0 {
+		text += fmt.Sprintf(", something waited for a CPU %.0f %% of the time", c.PSICPU)
+	}
+	return text
 }
 
 // sessionTable is a session for people: the median, how far the repeats lie

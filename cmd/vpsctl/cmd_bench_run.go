@@ -49,8 +49,10 @@ type measuring struct {
 	folds   map[string]*bench.Fold // by host; each written by that host's goroutine alone
 	turns   map[string]*sync.Mutex // by peer group
 	began   map[string]time.Time
+	seeds   map[string]uint64 // of the random order, by host
+	sent    map[string]string // the prober's hash, by host
 
-	mu   sync.Mutex
+	mu   sync.Mutex // of began, sent and done
 	done []bench.Session
 }
 
@@ -93,7 +95,7 @@ func benchRun(k *call) error {
 
 // measuring reads the flags.
 func (k *call) measuring() (*measuring, error) {
-	m := &measuring{depth: bench.Default, kinds: benchKinds, repeats: 3, folds: map[string]*bench.Fold{}, began: map[string]time.Time{}, turns: map[string]*sync.Mutex{}}
+	m := &measuring{depth: bench.Default, kinds: benchKinds, repeats: 3, folds: map[string]*bench.Fold{}, began: map[string]time.Time{}, seeds: map[string]uint64{}, sent: map[string]string{}, turns: map[string]*sync.Mutex{}}
 	switch {
 	case k.Bool("quick") && k.Bool("thorough"):
 		return nil, usageError{"bench run: --quick and --thorough exclude each other", ""}
@@ -138,9 +140,10 @@ func (m *measuring) plan(k *call, runID string, h inventory.Host) wire.Plan {
 	kinds := m.local()
 	p := wire.Plan{Wire: wire.Version, RunID: runID, Host: h.Name, Verb: "bench", Exclusive: true}
 	ph := wire.Phase{ID: benchPhaseID, Title: "Benchmark"}
+	m.seeds[h.Name] = rand.Uint64()
 	if len(kinds) > 0 {
 		args := []string{"", "--only", strings.Join(kinds, ","), "--each", m.each.String(), "--repeats", strconv.Itoa(m.repeats),
-			"--seed", strconv.FormatUint(rand.Uint64(), 10), "--quiet", k.Duration("quiet-wait").String()}
+			"--seed", strconv.FormatUint(m.seeds[h.Name], 10), "--quiet", k.Duration("quiet-wait").String()}
 		if m.sustains() {
 			args = append(args, "--sustained", depths[bench.Thorough].sustained.String())
 		}
@@ -189,7 +192,7 @@ func (m *measuring) announce(k *call, hosts []inventory.Host) error {
 func (m *measuring) prepare(runID string) {
 	shared := map[string]int{}
 	for _, h := range m.hosts {
-		s := bench.Session{ID: runID, Host: h.Name, Start: time.Now(), Depth: m.depth, Excluded: m.recent(h.Name)}
+		s := bench.Session{ID: runID, Host: h.Name, Start: time.Now(), Depth: m.depth, Seed: m.seeds[h.Name], Excluded: m.recent(h.Name)}
 		s.Notes.PeerGroup = peerGroup(h)
 		m.folds[h.Name] = bench.NewFold(s)
 		shared[s.Notes.PeerGroup]++
@@ -256,6 +259,9 @@ func (m *measuring) ready(ctx context.Context, h inventory.Host, s *remote.Sessi
 	if err != nil {
 		return nil, fmt.Errorf("%s: bench: %w", h.Name, err)
 	}
+	m.mu.Lock()
+	m.sent[h.Name] = bin.SHA256
+	m.mu.Unlock()
 	sent := *p
 	sent.Phases = slices.Clone(p.Phases)
 	ph := &sent.Phases[0]
@@ -327,13 +333,13 @@ func (m *measuring) beside(ctx context.Context, h inventory.Host, s *remote.Sess
 
 func (m *measuring) keepSession(ctx context.Context, h inventory.Host, s *remote.Session) error {
 	m.mu.Lock()
-	began := m.began[h.Name]
+	began, sent := m.began[h.Name], m.sent[h.Name]
 	m.mu.Unlock()
 	session, err := m.folds[h.Name].Session(time.Now())
 	if err != nil {
 		return err
 	}
-	session.Start, session.Took = began, time.Since(began)
+	session.Start, session.Took, session.Notes.Prober = began, time.Since(began), sent
 	if err := (bench.Store{Dir: filepath.Join(m.stateDir(), "bench")}).Append(session); err != nil {
 		return err
 	}
