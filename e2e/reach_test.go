@@ -230,7 +230,9 @@ func TestSwappedCollectorIsNotRun(t *testing.T) {
 	v.provision(0, "mark")
 	evil := `printf '#!/bin/sh\ntouch /root/evil\n'`
 	for what, plant := range map[string]string{
-		"other bytes":       `f=$(echo /var/lib/vpsctl/bin/*); ` + evil + ` > $f; chmod 755 $f`,
+		"other bytes": `f=$(echo /var/lib/vpsctl/bin/*); ` + evil + ` > $f; chmod 755 $f`,
+		"other bytes, same size and time": `f=$(echo /var/lib/vpsctl/bin/*); cp -p $f /root/was; ` + evil + ` > $f; ` +
+			`truncate -s $(stat -c %s /root/was) $f; touch -r /root/was $f; rm /root/was`,
 		"a link":            `f=$(echo /var/lib/vpsctl/bin/*); ` + evil + ` > /tmp/evil; chmod 755 /tmp/evil; ln -sf /tmp/evil $f`,
 		"somebody else's":   `f=$(echo /var/lib/vpsctl/bin/*); chown plain $f`,
 		"writable by all":   `f=$(echo /var/lib/vpsctl/bin/*); chmod 777 $f`,

@@ -157,6 +157,55 @@ func TestUpload(t *testing.T) {
 	})
 }
 
+// A collector is hashed once, and again when it was written, also when its size
+// and times say that it was not. One that is not what it was is not run.
+func TestCollectorIsHashedWhenItWasWritten(t *testing.T) {
+	tools := t.TempDir()
+	count := "#!/bin/sh\necho >>\"$HOME/hashed\"\nexec /usr/bin/sha256sum \"$@\"\n"
+	if err := errors.Join(os.Chmod(filepath.Dir(tools), 0o755), os.Chmod(tools, 0o755), os.WriteFile(filepath.Join(tools, "sha256sum"), []byte(count), 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	r := runRig(t, sshtest.Options{Env: []string{"PATH=" + tools + ":/usr/local/bin:/usr/bin:/bin"}})
+	b := r.collectors(t, fakeCollector)
+	name := r.state("bin/" + b.SHA256)
+	hashed := func() int {
+		t.Helper()
+		f, err := r.session(t).Facts(testContext(t))
+		if err != nil || f.Hostname != "fake" {
+			t.Fatalf("facts %+v, %v", f, err)
+		}
+		log := r.state("../../../hashed")
+		text, _ := os.ReadFile(log)
+		os.Remove(log)
+		return len(text)
+	}
+	for i, want := range []int{2, 0, 0} { // put there, and looked at for the first time
+		if n := hashed(); n != want {
+			t.Errorf("hashed %d times at use %d, want %d", n, i+1, want)
+		}
+	}
+	st, err := os.Stat(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := []byte(strings.Replace(fakeCollector, `"fake"`, `"evil"`, 1))
+	if err := errors.Join(os.WriteFile(name, other, 0o755), os.Chtimes(name, st.ModTime(), st.ModTime())); err != nil {
+		t.Fatal(err)
+	}
+	if n := hashed(); n < 1 {
+		t.Error("a collector that was written was not hashed")
+	}
+	if n := hashed(); n > 1 {
+		t.Errorf("then it was hashed %d times", n)
+	}
+	if err := os.WriteFile(r.state("bin/."+b.SHA256+".ok"), []byte("a note of somebody else\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if n := hashed(); n != 1 {
+		t.Errorf("with a note that does not fit hashed %d times", n)
+	}
+}
+
 // Where files of the home cannot be run, the collector gets a folder of its own
 // where they can; when that is gone, another one.
 func TestHomeIsMountedNoexec(t *testing.T) {

@@ -48,7 +48,7 @@ safe() {
 const right = `
 right() {
   [ "${#h}" = 64 ] && [ -f "$d/bin/$h" ] && [ ! -L "$d/bin/$h" ] && [ -O "$d/bin/$h" ] || return 1;
-  n=$d/bin/$h.ok i= k=;
+  n=$d/bin/.$h.ok i= k=;
   { read -r k </proc/sys/kernel/random/boot_id; [ -O "$n" ] && read -r i <"$n"; } 2>/dev/null;
   [ "$k" ] && safe "-o -type f -printf $k:%D:%i:%s:%C@" "${i:-none}" 2>/dev/null && return;
   i=$bad; safe && s=$(sha256sum <"$b") && [ "${s%% *}" = "$h" ] || return 1;
