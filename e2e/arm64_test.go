@@ -75,6 +75,9 @@ func TestArm64Collector(t *testing.T) {
 	if p := v.run(0, "provision", "--only-phase", "mine", "-o", "json").doc(t).Hosts[0]; p.Changed != 0 || p.OK != 2 {
 		t.Errorf("second run: %+v", p)
 	}
+	if s := sessionOf(t, v.run(0, quickBench("cpu", "--repeats", "1", "-o", "json")...)); len(s.Metrics) != 8 {
+		t.Errorf("the arm64 prober measured %+v", s.Metrics)
+	}
 	v.run(0, "clean", "-y")
 	if left, _ := filepath.Glob(filepath.Join(s.Home, ".local/state/vpsctl/bin/*")); len(left) > 0 {
 		t.Errorf("left: %v", left)

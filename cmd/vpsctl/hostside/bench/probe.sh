@@ -5,9 +5,12 @@ set -eu
 sum=$1
 shift
 dir=/var/lib/vpsctl
-[ -w "$dir" ] || dir=${XDG_STATE_HOME:-$HOME/.local/state}/vpsctl
+if ! [ -w "$dir" ]; then
+	dir=$HOME/.local/state/vpsctl
+	mkdir -p "$dir" 2>/dev/null || dir=/var/tmp # accounts without a home
+fi
 # The host is ours alone while this runs: another one's file is what a kill left.
-rm -f "$dir"/prober.????????
+rm -f "$dir"/prober.???????? 2>/dev/null || : # in /var/tmp they may be others'
 file=$(mktemp "$dir/prober.XXXXXXXX")
 trap 'rm -f "$file"' EXIT
 gzip -dc <"$PHASE_DIR/prober.gz" >"$file"
