@@ -105,6 +105,10 @@ func BenchHTML(w io.Writer, p BenchPage) error {
 	return benchPages().ExecuteTemplate(w, "benchpage", v)
 }
 
+// leastSpan is how much of the largest value a scale shows at least, so that what
+// hardly varies does not look as if it did.
+const leastSpan = 0.2
+
 // plotView places the dots of a plot; not ok when it has none.
 func plotView(p BenchPlot) (benchPlotView, bool) {
 	v := benchPlotView{BenchPlot: p}
@@ -125,7 +129,7 @@ func plotView(p BenchPlot) (benchPlotView, bool) {
 	if low > high {
 		return v, false
 	}
-	pad := max((high-low)*0.04, high*0.01)
+	pad := max((high-low)*0.04, high*0.01, (leastSpan*high-(high-low))/2)
 	low, high = max(0, low-pad), high+pad
 	at := func(x float64) string { return fmt.Sprintf("%.2f%%", min(100, max(0, 100*(x-low)/(high-low)))) }
 	if p.High > p.Low {

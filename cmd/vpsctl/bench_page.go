@@ -88,7 +88,7 @@ func (h *compareHost) section() report.BenchSection {
 		}
 		s.Lines = append(s.Lines, report.BenchLine{Text: report.Clean(l.Text()), Class: l.Class})
 	}
-	past := bench.HostSide(h.Host, h.history)
+	past := bench.HostSide(h.Host, h.before())
 	for i := range h.Rows {
 		p := rowPlot(&h.Rows[i], "baseline", "now")
 		for j := range p.Strips {
@@ -96,12 +96,18 @@ func (h *compareHost) section() report.BenchSection {
 		}
 		if k := slices.IndexFunc(past.Metrics, func(m bench.Metric) bool { return m.Name == h.Rows[i].Metric && m.Unit == h.Rows[i].Unit }); k >= 0 && len(past.Metrics[k].Values) > 1 {
 			m := past.Metrics[k]
-			p.Strips = slices.Insert(p.Strips, 0, report.BenchStrip{Label: "sessions", Values: m.Values, Middle: m.Median})
+			p.Strips = slices.Insert(p.Strips, 0, report.BenchStrip{Label: "sessions before", Values: m.Values, Middle: m.Median})
 			p.Low, p.High = bench.Band(m.Values)
 		}
 		s.Plots = append(s.Plots, p)
 	}
 	return s
+}
+
+// before are the sessions that were there when the current one was taken.
+func (h *compareHost) before() []bench.Session {
+	i := slices.IndexFunc(h.history, func(s bench.Session) bool { return s.ID == h.Current.Session })
+	return h.history[:max(i, 0)]
 }
 
 // rowPlot is a row of a table as dots.
