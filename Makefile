@@ -12,7 +12,7 @@ FUZZTIME    ?= 30s
 
 include e2e/lab.mk
 
-.PHONY: build collectors check test unit quick test-integration demo bench bench-peers clean help fmt vet staticcheck tidy shellcheck cross reproducible fuzz vuln deps
+.PHONY: build collectors check test unit quick test-integration demo bench bench-peers bench-truth bench-aa clean help fmt vet staticcheck tidy shellcheck cross reproducible fuzz vuln deps
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -20,7 +20,7 @@ help: ## what there is
 build: collectors ## the program, at bin/vpsctl
 	$(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/vpsctl ./cmd/vpsctl
 
-collectors: ## the collectors that vpsctl embeds
+collectors: ## the collectors and probers that vpsctl embeds
 	$(GO) run ./payload/build
 
 check: fmt vet staticcheck quick ## the quick checks, under two minutes
@@ -63,7 +63,7 @@ shellcheck:
 cross: collectors ## linux, macOS and Windows
 	@for t in linux/amd64 linux/arm64 darwin/arm64 windows/amd64; do \
 	  echo "build $$t"; GOOS=$${t%/*} GOARCH=$${t#*/} CGO_ENABLED=0 $(GO) build -o /dev/null ./cmd/vpsctl; \
-	  GOOS=$${t%/*} GOARCH=$${t#*/} CGO_ENABLED=0 $(GO) vet ./cmd/... ./inventory/... ./phases/... ./remote/... ./report/... ; done
+	  GOOS=$${t%/*} GOARCH=$${t#*/} CGO_ENABLED=0 $(GO) vet ./bench/... ./cmd/... ./inventory/... ./phases/... ./remote/... ./report/... ; done
 
 reproducible: ## the same collectors from two folders
 	$(GO) test -count=1 -run Reproducible ./payload/
@@ -80,8 +80,14 @@ demo: lab-deps build ## two lab VPSs, provisioned for real
 bench: build ## figures for docs/benchmarks.md (long)
 	@bash e2e/bench.sh
 
+bench-truth: ## the prober beside fio, openssl and iperf3, on lab hosts (long)
+	@bash e2e/bench-truth.sh
+
+bench-aa: build ## verdicts on a lab host: sessions without a change, then real ones (long)
+	@bash e2e/bench-aa.sh
+
 bench-peers: build ## other tools beside vpsctl, on one lab host (long)
 	@PEERS=1 bash e2e/bench.sh
 
 clean: ## what was built here
-	rm -rf bin payload/bin/collector-* payload/bin/*.gz
+	rm -rf bin payload/bin/*.gz
