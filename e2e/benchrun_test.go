@@ -32,6 +32,28 @@ func TestBenchRun(t *testing.T) {
 	benchIsStopped(t, h, v)
 }
 
+// TestBenchTakesTurns: hosts of one group may share a disk or a wire, so that none is measured beside another.
+func TestBenchTakesTurns(t *testing.T) {
+	t.Parallel()
+	f := NewLab(t, 2)
+	v := newTool(t, f)
+	r := v.run(0, quickBench("memory", "--repeats", "2", "-o", "json", "-e", "peer_group=twins")...)
+	var doc struct{ Sessions []bench.Session }
+	if err := json.Unmarshal([]byte(r.out), &doc); err != nil || len(doc.Sessions) != 2 {
+		t.Fatalf("%d sessions, %v\n%s", len(doc.Sessions), err, tail(r.says()))
+	}
+	a, b := doc.Sessions[0], doc.Sessions[1]
+	if b.Start.Before(a.Start) {
+		a, b = b, a
+	}
+	if end := a.Start.Add(a.Took); b.Start.Before(end) || a.Took <= 0 {
+		t.Errorf("%s was measured until %s, %s from %s on", a.Host, end, b.Host, b.Start)
+	}
+	if a.Notes.PeerGroup != "twins" || a.Seed == b.Seed {
+		t.Errorf("%+v, seeds %d and %d", a.Notes, a.Seed, b.Seed)
+	}
+}
+
 // quickBench is a session as short as it can be.
 func quickBench(kind string, more ...string) []string {
 	args := []string{"bench", "run", "--quick", "--each", "100ms", "--quiet-wait", "0s"}
