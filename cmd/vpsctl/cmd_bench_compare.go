@@ -179,6 +179,9 @@ func (k *call) compareResults() (*compareDoc, error) {
 	if err != nil {
 		return nil, err
 	}
+	if slices.Contains(hosts, current) {
+		return nil, usageError{current + " is a host, and one host alone is compared with its baseline", "vpsctl bench compare -l " + current + "   (or name two hosts)"}
+	}
 	if len(hosts) == 0 {
 		return nil, exitError{exitPreflight, usageError{"no host has been measured from here yet", "measure with `vpsctl bench run`"}}
 	}
