@@ -195,8 +195,7 @@ func (b *bounded) Write(p []byte) (int, error) {
 // change has the user change an expired password: sshd asks for it at a login
 // with a terminal and ends the connection. xrdp can only refuse.
 func (d *desktop) change(ctx context.Context) error {
-	f, ok := d.ui.in.(*os.File)
-	if d.ui.never || !ok || !term.IsTerminal(int(f.Fd())) {
+	if !d.atTerminal() {
 		return d.no(fmt.Sprintf("the password of %s has to be changed before the first login by RDP", d.user), d.changeHint())
 	}
 	d.ui.say("[INFO]", "%s: %s has to change the password first; then the desktop opens", d.h.Name, d.user)
@@ -204,6 +203,12 @@ func (d *desktop) change(ctx context.Context) error {
 	as.User = d.user
 	_, err := d.shell(ctx, d.dialer, as, "")
 	return err
+}
+
+// atTerminal tells whether somebody is there to type a password.
+func (d *desktop) atTerminal() bool {
+	f, ok := d.ui.in.(*os.File)
+	return ok && !d.ui.never && term.IsTerminal(int(f.Fd()))
 }
 
 func (d *desktop) changeHint() string {

@@ -7,17 +7,27 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 )
 
 // client is an RDP client of this machine. One that hands over to another
-// program and ends at once is not waited for.
+// program and ends at once is not waited for. One that asks takes the password
+// from its terminal: it passes through no hands of ours, and stands in no argv.
 type client struct {
 	argv  []string
 	hands bool
+	asks  []string // further arguments, where there is a terminal
+	ends  []int    // exit codes with which sessions end that went well
 }
+
+// freeRDPEnds are FreeRDP's exit codes for an end that somebody wanted (xfreerdp's
+// manual): disconnected, logged off, idle too long, replaced by another client,
+// and the first two once more when they were asked for here.
+var freeRDPEnds = []int{1, 2, 3, 5, 11, 12}
 
 // rdpClient finds the client to start; argv is empty when there is none.
 func rdpClient(file string, port int, user, cert string) client {
@@ -32,8 +42,8 @@ func rdpClient(file string, port int, user, cert string) client {
 	}
 	for _, name := range []string{"xfreerdp3", "xfreerdp", "sdl-freerdp3", "wlfreerdp3", "wlfreerdp"} {
 		if path, err := exec.LookPath(name); err == nil {
-			return client{argv: []string{path, fmt.Sprintf("/v:127.0.0.1:%d", port), "/u:" + user, "/sec:tls", "/bpp:32",
-				"/cert:fingerprint:sha256:" + colons(cert), "/dynamic-resolution", "+clipboard"}}
+			return client{asks: []string{"/from-stdin:force"}, ends: freeRDPEnds, argv: []string{path, fmt.Sprintf("/v:127.0.0.1:%d", port), "/u:" + user, "/sec:tls", "/bpp:32",
+				"/cert:fingerprint:sha256:" + colons(cert), "/dynamic-resolution", "+clipboard", "/log-level:WARN"}}
 		}
 	}
 	if path, err := exec.LookPath("remmina"); err == nil {
@@ -60,9 +70,14 @@ func (d *desktop) serve(ctx context.Context, c client) error {
 		}
 		return d.linger(ctx)
 	}
-	cmd := exec.CommandContext(ctx, c.argv[0], c.argv[1:]...)
+	argv := c.argv
+	if len(c.asks) > 0 && d.atTerminal() {
+		d.ui.say("[INFO]", "%s asks for the password of %s", filepath.Base(argv[0]), d.user)
+		argv = slices.Concat(argv, c.asks)
+	}
+	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = d.ui.in, d.ui.err, d.ui.err
-	if err := cmd.Run(); err != nil && ctx.Err() == nil {
+	if err := cmd.Run(); err != nil && ctx.Err() == nil && !slices.Contains(c.ends, cmd.ProcessState.ExitCode()) {
 		return exitError{exitLocal, fmt.Errorf("%s: %w", c.argv[0], err)}
 	}
 	if c.hands && ctx.Err() == nil {
