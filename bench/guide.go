@@ -111,9 +111,12 @@ func NewGuideLine(name string, parts ...GuidePart) GuideLine {
 			l.Class = p.Class
 		}
 		l.Regressed = l.Regressed || p.Regressed
-		if p.Note != "" && !slices.Contains(notes, p.Note) {
-			notes = append(notes, p.Note)
+		if note := strings.TrimSpace(p.Name + " " + p.Note); p.Note != "" {
+			notes = append(notes, note)
 		}
+	}
+	if len(notes) > 1 && !slices.ContainsFunc(parts, func(p GuidePart) bool { return p.Note != parts[0].Note }) {
+		notes = []string{parts[0].Note} // the same of all
 	}
 	l.Note = strings.Join(notes, "; ")
 	return l

@@ -46,7 +46,7 @@ func TestGuideLines(t *testing.T) {
 		{"the worse of the two", results(1000, 110, 40, 79), results(1000, 100, 100, 100), [3]string{
 			"CPU Performance: +0% variance (acceptable)", "Disk I/O: read +10%, write -60% variance (REGRESSION DETECTED!)", "Network: -21% variance (REGRESSION DETECTED!)"}, true},
 		{"nothing to divide by", results(1000, none, 50, 100), results(0, 100, none, none), [3]string{
-			"CPU Performance: not comparable: the baseline has none", "Disk I/O: not comparable: not measured now; not comparable: the baseline has none", "Network: not comparable: the baseline has none"}, false},
+			"CPU Performance: not comparable: the baseline has none", "Disk I/O: read not comparable: not measured now; write not comparable: the baseline has none", "Network: not comparable: the baseline has none"}, false},
 		{"nothing measured", results(none, none, none, none), results(none, none, none, none), [3]string{
 			"CPU Performance: not measured", "Disk I/O: not measured", "Network: not measured"}, false},
 		{"no such value", results(-5, 0, 1, 1), results(5, 5, 1, 1), [3]string{
