@@ -17,7 +17,10 @@ import (
 
 // verbs is the table of contents.
 var verbs = map[string]func(context.Context, *printer, []string) error{
-	"measure": measure,
+	"measure":    measure,
+	"net-serve":  netServe,
+	"net-client": netClient,
+	"net-mirror": netMirror,
 }
 
 func main() {

@@ -70,7 +70,7 @@ func parseOptions(args []string) (options, error) {
 	}
 	o.only = map[string]bool{}
 	for kind := range strings.SplitSeq(only, ",") {
-		if !slices.Contains([]string{"cpu", "memory", "disk"}, kind) {
+		if !slices.Contains([]string{"cpu", "memory", "disk", "network"}, kind) { // network: by verbs of its own, after this one
 			return o, fmt.Errorf("--only %q: cpu, memory and disk can be measured", kind)
 		}
 		o.only[kind] = true

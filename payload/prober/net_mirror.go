@@ -1,0 +1,260 @@
+//go:build linux
+
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/vpsctl/vpsctl/payload/wire"
+)
+
+const netMirrorStreams = 4
+
+// netMirror downloads a real index from the mirror that apt is told to use.
+func netMirror(ctx context.Context, p *printer, args []string) error {
+	var bytes int64
+	var each time.Duration
+	var repeats int
+	f := flag.NewFlagSet("net-mirror", flag.ContinueOnError)
+	f.Int64Var(&bytes, "bytes", 0, "")
+	f.DurationVar(&each, "each", 5*time.Second, "")
+	f.IntVar(&repeats, "repeats", 1, "")
+	if err := f.Parse(args); err != nil {
+		return err
+	}
+	if bytes < 1 || each < 50*time.Millisecond || each > netMaxFor || repeats < 1 || repeats > 100 {
+		return errors.New("net-mirror: without bounds")
+	}
+	from, err := findMirror("/etc/apt", runtime.GOARCH)
+	if err != nil {
+		return p.skip("mirror", err.Error())
+	}
+	if from.Scheme != "http" {
+		return p.skip("mirror", from.Host+" is reached by "+from.Scheme+": only http is measured")
+	}
+	proxy, err := aptProxy(ctx, from.Hostname())
+	if err != nil {
+		return p.skip("mirror", err.Error())
+	}
+	for range repeats {
+		before := readTicks()
+		got, err := download(ctx, from, proxy, bytes/int64(repeats), each)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err != nil {
+			return p.skip("mirror", from.Host+": "+err.Error())
+		}
+		got.Metric, got.StealPct = "mirror/"+strings.ToLower(from.Hostname())+"/4", before.stealPct(readTicks())
+		got.Note = "path to mirror " + from.Host
+		if proxy != nil {
+			got.Note += " through the proxy " + proxy.Host
+		}
+		if err := p.line(wire.ProbeLine{Got: got}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// findMirror is the package index of the first source of apt that has one.
+func findMirror(dir, arch string) (*url.URL, error) {
+	files := []string{filepath.Join(dir, "sources.list")}
+	for _, pattern := range []string{"*.sources", "*.list"} {
+		more, _ := filepath.Glob(filepath.Join(dir, "sources.list.d", pattern))
+		files = append(files, more...)
+	}
+	for _, name := range files {
+		b, err := readBounded(name, 1<<20)
+		if err != nil {
+			continue
+		}
+		for _, s := range aptSources(string(b)) {
+			u, err := url.Parse(s.uri)
+			if err != nil || u.Host == "" || !slices.Contains([]string{"http", "https"}, u.Scheme) {
+				continue
+			}
+			return u.JoinPath("dists", s.suite, s.component, "binary-"+arch, "Packages.xz"), nil
+		}
+	}
+	return nil, errors.New("apt has no mirror on the network")
+}
+
+func readBounded(name string, most int64) ([]byte, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, most))
+}
+
+// An aptSource is one place of packages.
+type aptSource struct{ uri, suite, component string }
+
+// aptSources reads both formats of sources.list(5): lines, and paragraphs of
+// fields.
+func aptSources(text string) (out []aptSource) {
+	fields, disabled := map[string]string{}, false
+	flush := func() {
+		uri, suite, component := strings.Fields(fields["uris"]), strings.Fields(fields["suites"]), strings.Fields(fields["components"])
+		if !disabled && slices.Contains(strings.Fields(fields["types"]), "deb") && len(uri) > 0 && len(suite) > 0 && len(component) > 0 {
+			out = append(out, aptSource{uri[0], suite[0], component[0]})
+		}
+		fields, disabled = map[string]string{}, false
+	}
+	for line := range strings.Lines(text) {
+		line = strings.TrimRight(line, "\r\n")
+		switch key, value, isField := strings.Cut(line, ":"); {
+		case strings.TrimSpace(line) == "":
+			flush()
+		case strings.HasPrefix(line, "#"):
+		case strings.HasPrefix(line, "deb "):
+			rest := strings.TrimSpace(line[4:])
+			if strings.HasPrefix(rest, "[") {
+				_, rest, _ = strings.Cut(rest, "]")
+			}
+			if w := strings.Fields(rest); len(w) >= 3 {
+				out = append(out, aptSource{w[0], w[1], w[2]})
+			}
+		case isField && !strings.ContainsAny(key, " \t"):
+			fields[strings.ToLower(key)] = value
+			disabled = disabled || strings.EqualFold(key, "enabled") && strings.EqualFold(strings.TrimSpace(value), "no")
+		}
+	}
+	flush()
+	return out
+}
+
+// aptProxy is the proxy that apt would use for a mirror; nil for none.
+func aptProxy(ctx context.Context, mirror string) (*url.URL, error) {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	for _, key := range []string{"Acquire::http::Proxy::" + mirror, "Acquire::http::Proxy"} {
+		out, err := exec.CommandContext(ctx, "apt-config", "shell", "P", key).Output()
+		if err != nil {
+			return nil, errors.New("apt-config does not say which proxy to use")
+		}
+		_, value, _ := strings.Cut(strings.TrimSpace(string(out)), "=")
+		switch value = strings.Trim(value, "'"); value {
+		case "":
+			continue
+		case "DIRECT":
+			return nil, nil
+		}
+		u, err := url.Parse(value)
+		if err != nil || u.Scheme != "http" || u.Host == "" {
+			return nil, errors.New("apt's proxy is not one by http")
+		}
+		return u, nil
+	}
+	return nil, nil
+}
+
+// download gets a file again and again over some streams, until the bytes or
+// the time are over.
+func download(ctx context.Context, from, proxy *url.URL, bytes int64, each time.Duration) (*wire.ProbeSample, error) {
+	ctx, cancel := context.WithTimeout(ctx, each)
+	defer cancel()
+	var moved, left atomic.Int64
+	left.Store(bytes)
+	var work sync.WaitGroup
+	errs := make([]error, netMirrorStreams)
+	for i := range netMirrorStreams {
+		work.Go(func() {
+			defer cancel()
+			for ctx.Err() == nil && left.Load() > 0 {
+				if errs[i] = fetch(ctx, from, proxy, &left, &moved); errs[i] != nil {
+					return
+				}
+			}
+		})
+	}
+	log := sample(ctx, moved.Load)
+	work.Wait()
+	got, err := log.rate()
+	if err != nil {
+		return nil, errors.Join(append(errs, err)...)
+	}
+	got.Bytes = moved.Load()
+	return got, nil
+}
+
+// fetch gets the file once. What stands before the file counts, too.
+func fetch(ctx context.Context, from, proxy *url.URL, left, moved *atomic.Int64) error {
+	at, what := from, "/"+strings.TrimPrefix(from.RequestURI(), "/")
+	if proxy != nil {
+		at, what = proxy, from.String()
+	}
+	port := at.Port()
+	if port == "" {
+		port = "80"
+	}
+	c, err := (&net.Dialer{Timeout: 4 * time.Second}).DialContext(ctx, "tcp", net.JoinHostPort(at.Hostname(), port))
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	defer context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Now()) })()
+	if _, err := fmt.Fprintf(c, "GET %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: vpsctl\r\nConnection: close\r\n\r\n", what, from.Host); err != nil {
+		return err
+	}
+	r := bufio.NewReaderSize(c, netBlock)
+	if err := readHead(r); err != nil {
+		return err
+	}
+	buf := make([]byte, netBlock)
+	for {
+		n, err := r.Read(buf)
+		moved.Add(int64(n))
+		if left.Add(-int64(n)) <= 0 || ctx.Err() != nil || errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// readHead reads the head of an answer, which must be that of a file.
+func readHead(r *bufio.Reader) error {
+	const most = 64
+	for i := range most {
+		line, err := r.ReadSlice('\n') // a line that does not fit is an error
+		if err != nil {
+			return fmt.Errorf("no answer: %w", err)
+		}
+		words := strings.Fields(string(line))
+		if i == 0 {
+			if len(words) < 2 || !strings.HasPrefix(words[0], "HTTP/1.") {
+				return errors.New("no answer of a mirror")
+			}
+			if code, err := strconv.Atoi(words[1]); err != nil || code != 200 {
+				return fmt.Errorf("it answers %q", cutTo(words[1], 20))
+			}
+		}
+		if len(words) == 0 {
+			return nil
+		}
+	}
+	return errors.New("an answer without an end")
+}
+
+func cutTo(s string, n int) string { return s[:min(len(s), n)] }
