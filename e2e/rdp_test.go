@@ -18,6 +18,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/crypto/ssh"
 
@@ -150,6 +151,8 @@ type viewer struct {
 	screen *frameBuffer
 	cmd    *exec.Cmd
 	log    string
+
+	wide, high int // of the desktop that is shown
 }
 
 const rdpPassword = "Workstation-Proof-4711" // of accounts that live as long as the test
@@ -175,24 +178,34 @@ func session(t *testing.T, h *lab.Host, user string) (display, pids string) {
 	return strings.TrimSpace(display), pids
 }
 
-// TestRDPSessionsOfThree: three people log in with a real client and see their desktops; the sessions stay apart, go on
-// without anybody connected, and are what everybody comes back to.
+// person makes an account that lives as long as the test, and that nothing is left of.
+func person(t *testing.T, h *lab.Host, name string) {
+	t.Helper()
+	on(t, h, fmt.Sprintf("useradd -m -s /bin/bash %[1]s && echo %[1]s:%[2]s | chpasswd", name, rdpPassword))
+	t.Cleanup(func() {
+		_, _ = h.Exec(context.Background(), fmt.Sprintf(`uid=$(id -u %[1]s); loginctl terminate-user %[1]s
+n=0; while { pgrep -u $uid || [ -e /run/user/$uid ]; } >/dev/null && [ $n -lt 100 ]; do n=$((n + 1)); [ $n -lt 20 ] || pkill -KILL -u $uid; sleep 0.1; done
+find /tmp -xdev -user %[1]s -delete; userdel -r %[1]s`, name))
+	})
+}
+
+// TestRDPSessionsOfThree: three people log in at the same moment with a real client and see their desktops; the sessions
+// stay apart, go on without anybody connected, and are what everybody comes back to, again at the same moment.
 func TestRDPSessionsOfThree(t *testing.T) {
 	w := theWorkstation(t)
 	addr := throughSSH(t, w.h)
 	var viewers []*viewer
 	for _, user := range []string{"ann", "bob", "cleo"} {
-		on(t, w.h, fmt.Sprintf("useradd -m -s /bin/bash %[1]s && printf '%[1]s:%[2]s\\n' | chpasswd", user, rdpPassword))
-		t.Cleanup(func() {
-			_, _ = w.h.Exec(context.Background(), fmt.Sprintf("loginctl terminate-user %[1]s; pkill -KILL -u %[1]s; sleep 0.5; find /tmp -xdev -user %[1]s -delete; userdel -r %[1]s", user))
-		})
-		viewers = append(viewers, &viewer{user: user, screen: newFrameBuffer(t)})
+		person(t, w.h, user)
+		viewers = append(viewers, &viewer{user: user, screen: newFrameBuffer(t), wide: 1280, high: 800})
 	}
 	leave := func(v *viewer) { end(v.cmd) }
 	displays, before := map[string]string{}, map[string]string{}
 	for _, v := range viewers {
 		v.connect(t, addr)
 		t.Cleanup(func() { leave(v) })
+	}
+	for _, v := range viewers {
 		v.seesDesktop(t, w.h)
 		displays[v.user], before[v.user] = session(t, w.h, v.user)
 		if strings.Count(before[v.user], "\n") != 3 {
@@ -218,6 +231,8 @@ func TestRDPSessionsOfThree(t *testing.T) {
 	}
 	for _, v := range viewers {
 		v.connect(t, addr)
+	}
+	for _, v := range viewers {
 		v.seesDesktop(t, w.h)
 		if display, now := session(t, w.h, v.user); now != before[v.user] || display != displays[v.user] {
 			t.Errorf("%s comes back to %s %q, was %s %q", v.user, display, now, displays[v.user], before[v.user])
@@ -233,7 +248,8 @@ func (v *viewer) seesDesktop(t *testing.T, h *lab.Host) {
 		if t.Failed() {
 			said, _ := os.ReadFile(v.log)
 			_, pids := session(t, h, v.user)
-			t.Logf("%s's client said: %s\non the host: %q", v.user, tail(string(said)), pids)
+			log, _ := h.Exec(context.Background(), "tail -n 60 /var/log/xrdp-sesman.log; grep -E 'ERROR|WARN' /var/log/xrdp.log | tail -n 20; tail -n 5 /home/"+v.user+"/.xsession-errors")
+			t.Logf("%s's client said: %s\non the host: %q\n%s", v.user, tail(string(said)), pids, log)
 			savePicture(t, v.screen.picture(t), "failed-"+v.user+".png")
 		}
 	})
@@ -243,8 +259,84 @@ func (v *viewer) seesDesktop(t *testing.T, h *lab.Host) {
 			return false
 		}
 		img := v.screen.picture(t)
-		return colours(img, image.Rect(200, 200, 1080, 700)) > 50 && colours(img, image.Rect(0, 770, 1280, 800)) > 20
+		return colours(img, image.Rect(200, 200, v.wide-200, v.high-100)) > 50 && colours(img, image.Rect(0, v.high-30, v.wide, v.high)) > 20
 	})
+}
+
+// TestRDPStartsTheClient: `vpsctl rdp` itself, on somebody's terminal: the expired password is changed, the client that
+// is there is started, is given the password by who sits there, and shows the desktop through the tunnel. Logging out
+// there ends all of it well.
+func TestRDPStartsTheClient(t *testing.T) {
+	w := theWorkstation(t)
+	const user, password = "dora", "Changed-On-The-Way-42"
+	person(t, w.h, user)
+	on(t, w.h, fmt.Sprintf("install -d -m 0700 -o %[1]s -g %[1]s /home/%[1]s/.ssh && install -m 0600 -o %[1]s -g %[1]s /root/.ssh/authorized_keys /home/%[1]s/.ssh/ && chage -d 0 %[1]s", user))
+	rdpClient(t)
+	v := &viewer{user: user, screen: newFrameBuffer(t), wide: 1024, high: 768} // what FreeRDP takes by itself
+	tool := w.tool(t)
+	tool.env = append(tool.env, "DISPLAY="+v.screen.display)
+	control, terminal := openTerminal(tool)
+	defer control.Close()
+	p := tool.prepare([]string{"rdp", w.h.Name, "--user", user})
+	p.cmd.Stdin, p.cmd.Stdout, p.cmd.Stderr = terminal, terminal, terminal
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
+	try(t, p.cmd.Start())
+	terminal.Close()
+	p.watch()
+
+	d := dialogue{t: t, f: control}
+	for _, q := range promptRules {
+		d.until(q.ask)
+		d.say(map[string]string{"old": rdpPassword, "new": password}[q.answer] + "\n")
+	}
+	wants(t, "vpsctl rdp", d.until("Password: "), "desktop at 127.0.0.1:", "asks for the password of "+user)
+	d.say(password + "\n")
+	rest := make(chan string, 1)
+	go func() { // somebody reads on, or the client would have to wait; ends with the last program of the terminal
+		b, _ := io.ReadAll(control)
+		rest <- string(b)
+	}()
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("on the terminal: %s", tail(<-rest))
+		}
+	})
+	t.Cleanup(func() { _ = p.cmd.Process.Kill() })
+	v.seesDesktop(t, w.h)
+	savePicture(t, v.screen.picture(t), "desktop-vpsctl-rdp.png")
+	if found := holders(t, p.cmd.Process.Pid, password); len(found) > 0 {
+		t.Errorf("the password is in the arguments or the environment of %q", found)
+	}
+	on(t, w.h, "pkill -TERM -u "+user+" -x xfce4-session")
+	select {
+	case <-p.done:
+	case <-time.After(patience):
+		t.Fatal("the session has ended, vpsctl rdp goes on")
+	}
+	if code := p.cmd.ProcessState.ExitCode(); code != 0 {
+		t.Errorf("exit code %d after a logout", code)
+	}
+	if left, _ := os.ReadDir(filepath.Join(w.state, "rdp")); len(left) != 0 {
+		t.Errorf("left: %v", left)
+	}
+}
+
+// holders are the programs of a process session whose arguments or environment have a text in them.
+func holders(t *testing.T, sid int, text string) (found []string) {
+	t.Helper()
+	out, _ := exec.Command("ps", "-s", fmt.Sprint(sid), "-o", "pid=").Output()
+	pids := strings.Fields(string(out))
+	if len(pids) < 2 {
+		t.Errorf("no client runs beside vpsctl: %q", pids)
+	}
+	for _, pid := range pids {
+		for _, name := range []string{"cmdline", "environ"} {
+			if b, _ := os.ReadFile(filepath.Join("/proc", pid, name)); strings.Contains(string(b), text) {
+				found = append(found, pid+"/"+name)
+			}
+		}
+	}
+	return found
 }
 
 // apart: one user reaches neither the other's screen nor files nor processes.

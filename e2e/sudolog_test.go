@@ -50,3 +50,33 @@ func TestSecretsStayOutOfSudosLogs(t *testing.T) {
 		t.Error("the step was run")
 	}
 }
+
+// TestRollbackTakesTheDeveloperAway: who has used sudo meanwhile is gone with all that was logged, and a log that was
+// there before is not.
+func TestRollbackTakesTheDeveloperAway(t *testing.T) {
+	t.Parallel()
+	f := FreshLab(t, 2)
+	v := newTool(t, f)
+	h, logged := f.Hosts[0], f.Hosts[1]
+	on(t, logged, "install -d -m 0750 /var/log/sudo && echo mine >/var/log/sudo/sudo.log")
+	before := on(t, h, asItWas)
+	v.provision(0, "user-creation")
+	for _, h := range f.Hosts {
+		on(t, h, "chage -d 2026-11-01 devuser && runuser -u devuser -- sudo -n id -u && grep -q devuser /var/log/sudo/sudo.log && test -n \"$(find /var/log/sudo-io -type f)\"")
+	}
+	v.run(0, "rollback", "-y")
+	for _, h := range f.Hosts {
+		if got := on(t, h, "getent passwd devuser; ls -d /home/devuser /var/log/sudo-io 2>/dev/null; true"); got != "" {
+			t.Errorf("%s: left: %s", h.Name, got)
+		}
+	}
+	if got := on(t, h, "ls -d /var/log/sudo 2>/dev/null; true"); got != "" {
+		t.Errorf("left: %s", got)
+	}
+	if after := on(t, h, asItWas); after != before {
+		t.Errorf("after the rollback:\n%s", differ(before, after))
+	}
+	if got := on(t, logged, "stat -c %a /var/log/sudo; head -n 1 /var/log/sudo/sudo.log"); got != "750\nmine" {
+		t.Errorf("somebody's own log: %q", got)
+	}
+}

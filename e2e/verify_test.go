@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"encoding/xml"
+	"fmt"
 	"slices"
 	"strings"
 	"syscall"
@@ -50,18 +51,40 @@ func (v verified) check(t *testing.T, id string) verifiedCheck {
 	return v.Hosts[0].Checks[i]
 }
 
-// use runs verify --deep once for all tests that look at what it finds.
+// use runs verify --deep for all tests that look at what it finds. What the guide promises is promised of a host that has
+// its CPUs to itself, and here other programs may want them: a use with anything slow in it is repeated, twice at most,
+// and told of. The targets stay what they are, and each use has to leave nothing behind.
 func (w *workstation) use(t *testing.T) verified {
 	t.Helper()
-	if !w.deepDone {
+	for n := 1; w.deep == nil; n++ {
 		before := remains(t, w.h)
-		w.deep = w.tool(t).run(0, append([]string{"verify", "--deep", "-y", "-o", "json"}, w.vars...)...)
-		w.deepDone = true
-		if after := remains(t, w.h); after != before {
-			t.Errorf("verify --deep leaves something behind: %s", firstDifference(after, before))
+		p := w.tool(t).start(append([]string{"verify", "--deep", "-y", "-o", "json"}, w.vars...)...)
+		<-p.done // the script on the host bounds it
+		code := p.cmd.ProcessState.ExitCode()
+		if code != 0 && code != 4 {
+			t.Fatalf("verify --deep: exit %d\n%s", code, p.talk())
+		}
+		d := p.wait(code).verified(t)
+		nothingRemains(t, w.h, before, "verify --deep")
+		slow := d.slow()
+		if slow == "" || n == 3 {
+			w.deep = &d
+			break
+		}
+		t.Logf("use %d of 3: %s", n, slow)
+	}
+	return *w.deep
+}
+
+// slow are the checks of a verify --deep that do not hold or take longer than they should.
+func (v verified) slow() string {
+	var out strings.Builder
+	for _, c := range v.Hosts[0].Checks {
+		if c.Status == "WARN" && c.Seconds > 0 || c.Status == "FAIL" {
+			fmt.Fprintf(&out, "%s: %s, %.2f s: %s; ", c.ID, c.Status, c.Seconds, c.Message)
 		}
 	}
-	return w.deep.verified(t)
+	return out.String()
 }
 
 // TestT136_test_performance: all ten phases on a host of 4 GB and 2 CPUs within the guide's 15 minutes.
@@ -132,14 +155,15 @@ func TestT137_test_performance(t *testing.T) {
 	}
 }
 
-// TestT138_test_performance: each IDE's window within the guide's 10 seconds of its start in that session.
+// TestT138_test_performance: each IDE's window within the guide's 8, 9 and 10 seconds of its start in that session, as
+// the developer's.
 func TestT138_test_performance(t *testing.T) {
 	d := theWorkstation(t).use(t)
-	for _, id := range []string{"vscode", "cursor", "antigravity"} {
+	for id, most := range map[string]float64{"vscode": 8, "cursor": 9, "antigravity": 10} {
 		c := d.check(t, id)
 		t.Logf("%-12s %-5s %6.2f s  %s", id, c.Status, c.Seconds, c.Message)
-		if c.Status == "FAIL" || c.Seconds <= 0 || c.Seconds > 10 || !strings.HasPrefix(c.Message, "window ") && !strings.HasPrefix(c.Message, "slow: window ") {
-			t.Errorf("%s: %+v, the guide allows 10 s", id, c)
+		if c.Status != "PASS" || c.Seconds <= 0 || c.Seconds > most || !strings.HasPrefix(c.Message, "window ") || !strings.HasSuffix(c.Message, " of devuser") {
+			t.Errorf("%s: %+v, the guide allows %g s", id, c, most)
 		}
 	}
 }
@@ -218,13 +242,11 @@ func TestVerifyDeepLeavesNothing(t *testing.T) {
 	args := append([]string{"verify", "--deep", "-y", "--check", "os-version"}, w.vars...)
 
 	p := v.start(args...)
-	p.sees("deep: x-server ok")
+	p.sees("deep: vscode ok") // the next one is being started, as the developer
 	p.signal(syscall.SIGINT)
 	p.wait(130)
 	until(t, "an interrupted verify --deep to leave nothing", gone)
-	if after := remains(t, w.h); after != before {
-		t.Errorf("after ^C: %s", firstDifference(after, before))
-	}
+	nothingRemains(t, w.h, before, "verify --deep with ^C")
 
 	p = v.start(args...)
 	p.sees("deep: authentication ok")
@@ -232,7 +254,29 @@ func TestVerifyDeepLeavesNothing(t *testing.T) {
 	until(t, "a verify --deep without a line to leave nothing", gone)
 	try(t, w.h.Restore(t.Context()))
 	p.wait(0)
-	if after := remains(t, w.h); after != before {
-		t.Errorf("after a cut line: %s", firstDifference(after, before))
+	nothingRemains(t, w.h, before, "verify --deep whose line is cut")
+}
+
+// TestWorkstationSecondRun: all ten phases once more change nothing, and take 3 seconds at most, where the guide allows
+// 300. Other programs may want this machine's CPUs: the best of three runs counts, and none may change anything.
+func TestWorkstationSecondRun(t *testing.T) {
+	const most = 3.0
+	w := theWorkstation(t)
+	state := fingerprint + "; cat /etc/passwd /etc/group /etc/shadow; systemctl list-unit-files --no-legend; ufw status verbose"
+	before, best := on(t, w.h, state), 0.0
+	for n := 1; n <= 3; n++ {
+		r := w.tool(t).run(0, append([]string{"provision", "--non-interactive", "-o", "json"}, w.vars...)...)
+		d := r.doc(t)
+		if after := on(t, w.h, state); after != before || d.Hosts[0].Changed != 0 {
+			t.Fatalf("run %d changed %d steps:\n%s", n, d.Hosts[0].Changed, differences(before, after))
+		}
+		t.Logf("run %d: %.2f s", n, r.took.Seconds())
+		if s := r.took.Seconds(); n == 1 || s < best {
+			best = s
+		}
+		if best <= most {
+			return
+		}
 	}
+	t.Errorf("the second run took %.2f s at best, it should take %g", best, most)
 }

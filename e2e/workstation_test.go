@@ -6,6 +6,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -25,8 +26,7 @@ type workstation struct {
 	state     string   // of the tool that made it
 	provision result
 
-	deep     result // of verify --deep
-	deepDone bool
+	deep *verified // of verify --deep
 }
 
 // workstations makes the one of this process.
@@ -110,9 +110,39 @@ func artifacts(t *testing.T) string {
 	return dir
 }
 
-// remains are what a session leaves while it is there, and what must be as before once it is gone.
+// remains are what a session leaves while it is there. Services of the system come and go with folders of their own.
 func remains(t *testing.T, h *lab.Host) string {
 	t.Helper()
-	return on(t, h, "getent passwd; getent group; ls -A /home /tmp /var/tmp /dev/shm | grep -v '^\\.X[0-9]*-lock$'; find /tmp /var/tmp /dev/shm /run -xdev -nouser; ls -d /run/vpsctl-* 2>/dev/null; "+
-		"systemctl list-units --all --no-legend 'vpsctl-deep*'; pgrep -c Xorg; true")
+	return on(t, h, "getent passwd; getent group; echo $(getent passwd | wc -l) accounts; ls -A /home /tmp /var/tmp /dev/shm | grep -v -e '^\\.X[0-9]*-lock$' -e ^systemd-private-; find /tmp /var/tmp /dev/shm /run -xdev -nouser; ls -d /run/vpsctl-* 2>/dev/null; "+
+		"systemctl list-units --all --no-legend --plain 'vpsctl-deep*'; pgrep -ax Xorg; ps -u devuser -o pid=,args=; mount | grep -e ' /home' -e ' /tmp'; find /home/devuser -printf '%p %s %m %u %T@\\n'; true")
+}
+
+// nothingRemains waits for the end of what ends a moment later, such as a user's runtime folder, and tells of the rest.
+func nothingRemains(t *testing.T, h *lab.Host, before, what string) {
+	t.Helper()
+	for deadline := time.Now().Add(patience / 3); ; time.Sleep(time.Second) {
+		left := added(before, remains(t, h))
+		if left == "" {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Errorf("%s leaves something behind:\n%s", what, left)
+			return
+		}
+	}
+}
+
+// added are the lines that only the second text has.
+func added(before, after string) string {
+	had := map[string]bool{}
+	for line := range strings.Lines(before) {
+		had[strings.TrimSpace(line)] = true
+	}
+	var out strings.Builder
+	for line := range strings.Lines(after) {
+		if !had[strings.TrimSpace(line)] {
+			out.WriteString(line)
+		}
+	}
+	return out.String()
 }
