@@ -81,6 +81,12 @@ func (k *call) shell(ctx context.Context, d *remote.Dialer, h inventory.Host, co
 	if !ok || !term.IsTerminal(int(f.Fd())) {
 		return s.Shell(ctx, command, t)
 	}
+	// Opened anew, so that closing it ends its reader: what is typed after this
+	// is for whoever asks next.
+	if tty, err := os.OpenFile("/dev/tty", os.O_RDONLY, 0); err == nil {
+		defer tty.Close()
+		t.In = tty
+	}
 	var was *term.State
 	t.Ready = func() (err error) { // before, somebody may have to type a passphrase
 		was, err = term.MakeRaw(int(f.Fd()))
