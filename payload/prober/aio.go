@@ -151,7 +151,7 @@ func (d *disk) asynchronous(ctx context.Context, p pattern, ramp, t time.Duratio
 			return nil, err
 		}
 		now := time.Now()
-		more := now.Sub(c.begin) < t && ctx.Err() == nil
+		more := c.more(now, t) && ctx.Err() == nil
 		if free = free[:0]; !more {
 			free = nil
 		}

@@ -251,6 +251,15 @@ func (c *count) ended(now time.Time, took time.Duration) {
 	}
 }
 
+// slowest is how long a disk is waited for that ends no operation in time.
+const slowest = 30 * time.Second
+
+// more says whether to go on: until t is over and something has counted.
+func (c *count) more(now time.Time, t time.Duration) bool {
+	spent := now.Sub(c.begin)
+	return spent < t || c.s.ops == 0 && spent < t+slowest
+}
+
 // over gives the result, if there is one.
 func (c *count) over() (*spent, error) {
 	if c.s.ops == 0 || c.s.seconds <= 0 {

@@ -51,8 +51,9 @@ func (d *disk) threads(ctx context.Context, p pattern, ramp, t time.Duration, ti
 					failed = err
 				}
 				c.ended(now, now.Sub(from))
+				more := c.more(now, t)
 				mu.Unlock()
-				if now.Sub(c.begin) >= t {
+				if !more {
 					return
 				}
 			}
