@@ -51,6 +51,7 @@ type measuring struct {
 	began   map[string]time.Time
 	seeds   map[string]uint64 // of the random order, by host
 	sent    map[string]string // the prober's hash, by host
+	ring    *netRing          // who is measured with whom; nil without the network
 
 	mu   sync.Mutex // of began, sent and done
 	done []bench.Session
@@ -112,6 +113,9 @@ func (k *call) measuring() (*measuring, error) {
 		}
 		m.kinds = only
 	}
+	if n := k.Int64("net-bytes"); n < 1<<20 || n > 1<<40 {
+		return nil, usageError{fmt.Sprintf("--net-bytes %d: 1 MiB to 1 TiB", n), ""}
+	}
 	m.each = depths[m.depth].each
 	if k.IsSet("repeats") {
 		m.repeats = k.Int("repeats")
@@ -137,30 +141,26 @@ func (m *measuring) local() []string {
 // survives a lost line, and ends with ^C, as every run does. It takes no
 // samples of its own while others are taken.
 func (m *measuring) plan(k *call, runID string, h inventory.Host) wire.Plan {
-	kinds := m.local()
+	kinds := m.kinds // the network's probes follow by verbs of their own
 	p := wire.Plan{Wire: wire.Version, RunID: runID, Host: h.Name, Verb: "bench", Exclusive: true}
 	ph := wire.Phase{ID: benchPhaseID, Title: "Benchmark"}
 	m.seeds[h.Name] = rand.Uint64()
-	if len(kinds) > 0 {
-		args := []string{"", "--only", strings.Join(kinds, ","), "--each", m.each.String(), "--repeats", strconv.Itoa(m.repeats),
-			"--seed", strconv.FormatUint(m.seeds[h.Name], 10), "--quiet", k.Duration("quiet-wait").String()}
-		if m.sustains() {
-			args = append(args, "--sustained", depths[bench.Thorough].sustained.String())
-		}
-		if k.Bool("against") {
-			args = append(args, "--against")
-		}
-		if m.quick() {
-			args = append(args, "--file-mb", "512")
-		}
-		ph.Env = map[string]string{}
-		if dir := k.String("disk-dir"); dir != "" {
-			ph.Env["BENCH_DIR"] = dir
-		}
-		ph.Steps = []wire.Step{{Name: "probes", Timeout: 2 * time.Hour, Run: &wire.Run{Script: probeScript, Args: args}}}
-	} else {
-		ph.Steps = []wire.Step{{Name: "probes", Run: &wire.Run{Script: ":"}}}
+	args := []string{"", "--only", strings.Join(kinds, ","), "--each", m.each.String(), "--repeats", strconv.Itoa(m.repeats),
+		"--seed", strconv.FormatUint(m.seeds[h.Name], 10), "--quiet", k.Duration("quiet-wait").String()}
+	if m.sustains() {
+		args = append(args, "--sustained", depths[bench.Thorough].sustained.String())
 	}
+	if k.Bool("against") {
+		args = append(args, "--against")
+	}
+	if m.quick() {
+		args = append(args, "--file-mb", "512")
+	}
+	ph.Env = map[string]string{}
+	if dir := k.String("disk-dir"); dir != "" {
+		ph.Env["BENCH_DIR"] = dir
+	}
+	ph.Steps = []wire.Step{{Name: "probes", Timeout: 2 * time.Hour, Run: &wire.Run{Script: probeScript, Args: args}}}
 	p.Phases = []wire.Phase{ph}
 	return p
 }
@@ -184,6 +184,9 @@ func (m *measuring) announce(k *call, hosts []inventory.Host) error {
 	if m.sustains() {
 		took += 3 * depths[bench.Thorough].sustained
 	}
+	if slices.Contains(m.kinds, "network") {
+		k.ui.say("[INFO]", "network: at most %s per host (--net-bytes), in and out together; providers may charge for it", size(k.Int64("net-bytes")))
+	}
 	k.ui.say("[INFO]", "%d hosts, %d probes of %d repeats: about %s per host", len(hosts), n, m.repeats, wire.FormatDuration(took.Round(time.Second)))
 	return nil
 }
@@ -196,6 +199,9 @@ func (m *measuring) prepare(runID string) {
 		s.Notes.PeerGroup = peerGroup(h)
 		m.folds[h.Name] = bench.NewFold(s)
 		shared[s.Notes.PeerGroup]++
+	}
+	if slices.Contains(m.kinds, "network") {
+		m.ring = newNetRing(m.hosts)
 	}
 	for group, n := range shared {
 		if group != "" && n > 1 && !m.IsSet("forks") {
@@ -227,15 +233,20 @@ func (m *measuring) recent(host string) string {
 	return ""
 }
 
-// gate has hosts of a group take turns: they may share a disk or a wire.
+// gate has hosts of a group take turns: they may share a disk or a wire. No
+// other host is measured with this one while it measures itself.
 func (m *measuring) gate(h inventory.Host) (leave func()) {
-	turn := m.turns[peerGroup(h)]
-	if turn == nil {
-		return func() {}
+	turned := func() {}
+	if turn := m.turns[peerGroup(h)]; turn != nil {
+		m.screen.status(h.Name, "waits for its peers' turn")
+		turn.Lock()
+		turned = turn.Unlock
 	}
-	m.screen.status(h.Name, "waits for its peers' turn")
-	turn.Lock()
-	return turn.Unlock
+	if m.ring == nil {
+		return turned
+	}
+	alone := m.ring.alone(h.Name)
+	return func() { alone(); turned() }
 }
 
 // ready adds the prober for the host's processor to its plan.
@@ -243,9 +254,6 @@ func (m *measuring) ready(ctx context.Context, h inventory.Host, s *remote.Sessi
 	m.mu.Lock()
 	m.began[h.Name] = time.Now()
 	m.mu.Unlock()
-	if len(m.local()) == 0 {
-		return p, nil
-	}
 	var out, errs bytes.Buffer
 	rc, err := s.Exec(ctx, "uname -m", nil, &limited{&out, 100}, &limited{&errs, 100})
 	if err != nil {
@@ -320,6 +328,9 @@ mv "$temp" "$dir/results.json"`
 
 // beside keeps the session once the host has ended, here and there.
 func (m *measuring) beside(ctx context.Context, h inventory.Host, s *remote.Session) {
+	if m.ring != nil {
+		m.network(ctx, h, s)
+	}
 	err := m.keepSession(ctx, h, s)
 	if err == nil {
 		return
@@ -339,6 +350,7 @@ func (m *measuring) keepSession(ctx context.Context, h inventory.Host, s *remote
 	if err != nil {
 		return err
 	}
+	session.Notes.Mirror = mirrorOf(session)
 	session.Start, session.Took, session.Notes.Prober = began, time.Since(began), sent
 	if err := (bench.Store{Dir: filepath.Join(m.stateDir(), "bench")}).Append(session); err != nil {
 		return err
