@@ -18,7 +18,7 @@ own=/tmp/vpsctl
 
 # /tmp is new and empty, but for the way to the X server.
 sockets=$(dirname "$cookie")/x11
-mkdir -m 0700 -p "$sockets"
+mkdir -p "$sockets"
 mount --bind /tmp/.X11-unix "$sockets"
 mount -t tmpfs -o mode=1777,size=1g tmpfs /tmp
 mkdir /tmp/.X11-unix
