@@ -34,7 +34,7 @@ func TestArrangeRefuses(t *testing.T) {
 		{"-i x plan", "flag -i stands before the command", "write it behind"},
 		{"provison", `no command "provison"`, "`vpsctl provision`"},
 		{"runs shwo", `no command "shwo"`, "`vpsctl runs show`"},
-		{"bench run", `no command "bench"`, ""},
+		{"benchmark run", `no command "benchmark"`, ""},
 		{"plan --limt x", "no flag --limt", "--limit"},
 		{"plan --limit", "needs a value", ""},
 		{"provision --dry-runs", "no flag --dry-runs", "--dry-run"},

@@ -35,7 +35,7 @@ func serveNet(t *testing.T, bytes int64, peer string) *netExchange {
 			t.Error(err)
 		}
 	})
-	return &netExchange{addr: l.Addr().String(), token: testToken, bytes: 400 << 20, each: 400 * time.Millisecond, noise: noise()}
+	return &netExchange{addr: l.Addr().String(), token: testToken, bytes: 64 << 30, each: 400 * time.Millisecond, noise: noise()}
 }
 
 func TestNetExchange(t *testing.T) {

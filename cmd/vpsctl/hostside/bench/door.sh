@@ -1,3 +1,4 @@
+# shellcheck shell=sh disable=SC2154,SC2016 # set by the line that is put before; awk words
 # Lets one address in to one port, for a time that the host itself keeps. Set
 # before: port, seconds, and the addresses as positional arguments. Nothing is
 # written to disk: after a reboot the rules are gone, and no timer is needed.

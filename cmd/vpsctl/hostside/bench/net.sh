@@ -1,3 +1,4 @@
+# shellcheck shell=sh disable=SC2154 # set by the line that is put before
 # Takes the prober, gzipped, from the first bytes of its input, and becomes it;
 # the rest of the input is the prober's. Set before: len, sum, and the
 # positional arguments, the prober's own.
