@@ -87,8 +87,12 @@ func shortText(f *Finding, t *track, r *record) string {
 		return fmt.Sprintf("another machine than on %s, or measured in another way: %s; %s since, and a verdict needs %d earlier ones",
 			date(r.other.Start), strings.Join(what, ", "), count(have, "session"), t.rule.least)
 	}
-	return fmt.Sprintf("%s, and a verdict needs %d earlier ones (at most %d a day count): %d more over at least %s", count(have, "session"),
+	text := fmt.Sprintf("%s, and a verdict needs %d earlier ones (at most %d a day count): %d more over at least %s", count(have, "session"),
 		t.rule.least, basePerDay, f.More, count(f.MoreDays, "day"))
+	if r.depths > 0 {
+		text += fmt.Sprintf("; %s of another depth than %s do not count", count(r.depths, "session"), r.newest().Depth)
+	}
+	return text
 }
 
 func loudText(f *Finding, t *track) string {

@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# The verdict on a real host of the lab: sessions in which nothing happens, then limits on its CPU, disk and line, each of
+# which must be found. About 15 minutes; wants a quiet machine. PAGE= (empty) only prints.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+sudo=""
+[ "$(id -u)" -eq 0 ] || sudo="sudo --preserve-env=PATH,HOME"
+
+make --no-print-directory lab-deps >/dev/null
+go build -o bin/vpsctl-benchaa ./e2e/benchaa
+$sudo bin/vpsctl-benchaa -vpsctl bin/vpsctl -sessions "${SESSIONS:-29}" -each "${EACH:-250ms}" -page "${PAGE-docs/benchmarks.md}"
