@@ -2,7 +2,6 @@ package bench
 
 import (
 	"bytes"
-	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,6 +13,8 @@ import (
 	"regexp"
 	"slices"
 	"time"
+
+	"github.com/vpsctl/vpsctl/state"
 )
 
 // The files of a host, as users know them.
@@ -105,7 +106,7 @@ func (s Store) Append(session Session) error {
 		return &StoreError{"write", path, err}
 	}
 	defer f.Close() // and with it the lock
-	if err = lock(f); err == nil {
+	if err = state.Lock(f); err == nil {
 		err = appendLine(f, line)
 	}
 	if err != nil {
@@ -319,36 +320,10 @@ func (s Store) put(host, name string, doc any) error {
 	defer root.Close()
 	b, err := json.MarshalIndent(doc, "", "  ")
 	if err == nil {
-		err = writeWhole(root, name, append(b, '\n'))
+		err = state.Write(root, name, append(b, '\n'))
 	}
 	if err != nil {
 		return &StoreError{"write", filepath.Join(s.Dir, host, name), err}
-	}
-	return nil
-}
-
-func writeWhole(root *os.Root, name string, content []byte) error {
-	temp := "." + name + "." + rand.Text()
-	f, err := root.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(content)
-	if err == nil {
-		err = f.Sync()
-	}
-	if e := f.Close(); err == nil {
-		err = e
-	}
-	if err == nil {
-		err = root.Rename(temp, name)
-	}
-	if err != nil {
-		return errors.Join(err, root.Remove(temp))
-	}
-	if d, err := root.Open("."); err == nil { // the rename lasts; Windows sees to that itself
-		_ = d.Sync()
-		d.Close()
 	}
 	return nil
 }

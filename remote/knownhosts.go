@@ -19,6 +19,7 @@ import (
 	xknownhosts "golang.org/x/crypto/ssh/knownhosts"
 
 	"github.com/vpsctl/vpsctl/inventory"
+	"github.com/vpsctl/vpsctl/state"
 )
 
 // hostKeys are the known_hosts files of a Dialer, read once, and the keys it
@@ -225,7 +226,7 @@ func openLocked(name string) (*os.File, error) {
 		if err != nil {
 			return nil, err
 		}
-		if err := lockFile(f); err != nil {
+		if err := state.Lock(f); err != nil {
 			f.Close()
 			return nil, fmt.Errorf("lock %s: %w", name, err)
 		}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/vpsctl/vpsctl/payload/wire"
+	"github.com/vpsctl/vpsctl/state"
 )
 
 // State is what became of the vpsctl that made a record.
@@ -34,23 +35,34 @@ type Entry struct {
 // List tells all runs, newest first. Records that cannot be read are in it,
 // with the reason. No records yet is no error.
 func (s Store) List() ([]Entry, error) {
-	root, err := s.root()
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
+	root, ids, err := s.names(runIDs)
+	if root == nil || err != nil {
 		return nil, err
 	}
 	defer root.Close()
-	ids, err := runIDs(root)
-	if err != nil {
-		return nil, err
-	}
 	list := make([]Entry, 0, len(ids))
 	for _, id := range ids {
 		list = append(list, s.entry(root, id))
 	}
 	return list, nil
+}
+
+// names opens the folder of the runs and reads who is in it. Without one the
+// root is nil.
+func (s Store) names(read func(*os.Root) ([]string, error)) (*os.Root, []string, error) {
+	root, err := s.root()
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil, nil
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	ids, err := read(root)
+	if err != nil {
+		root.Close()
+		return nil, nil, err
+	}
+	return root, ids, nil
 }
 
 func (s Store) entry(root *os.Root, id string) Entry {
@@ -83,7 +95,7 @@ func isLocked(root *os.Root) bool {
 		return false
 	}
 	defer f.Close()
-	got, err := tryLock(f, false)
+	got, err := state.TryLock(f, false)
 	return err == nil && !got
 }
 

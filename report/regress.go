@@ -2,9 +2,7 @@ package report
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
 	"math"
 	"slices"
 	"strconv"
@@ -219,18 +217,11 @@ func (s Store) Earlier(id, host string) ([]PerformanceReport, error) {
 	if err != nil {
 		return nil, fmt.Errorf("record: %w", err)
 	}
-	root, err := s.root()
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
+	root, ids, err := s.names(runNames)
+	if root == nil || err != nil {
 		return nil, err
 	}
 	defer root.Close()
-	ids, err := runNames(root)
-	if err != nil {
-		return nil, err
-	}
 	var out []PerformanceReport
 	for _, before := range ids[:min(len(ids), maxLookBack)] {
 		at, err := idTime(before)

@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/vpsctl/vpsctl/state"
 )
 
 // Store is the record of runs in the state folder Dir of this machine. All
@@ -141,7 +143,7 @@ func lockRun(root *os.Root, dir, id string) (*os.File, error) {
 	for try := range 10 {
 		time.Sleep(time.Duration(try) * 5 * time.Millisecond)
 		var got bool
-		if got, err = tryLock(f, true); err != nil {
+		if got, err = state.TryLock(f, true); err != nil {
 			f.Close()
 			return nil, fault("lock", filepath.Join(dir, lockFile), err)
 		}

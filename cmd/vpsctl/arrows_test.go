@@ -18,10 +18,11 @@ var arrows = map[string][]string{
 	"payload/collector": {"payload/wire"},
 	"payload/prober":    {"payload/wire"},
 	"phases":            {"payload/wire"},
-	"report":            {"payload/wire"},
-	"bench":             {"payload/wire"},
-	"remote":            {"inventory", "payload", "payload/wire"},
-	"cmd/vpsctl":        {"inventory", "phases", "remote", "payload", "payload/wire", "report", "bench"},
+	"state":             {},
+	"report":            {"payload/wire", "state"},
+	"bench":             {"payload/wire", "state"},
+	"remote":            {"inventory", "payload", "payload/wire", "state"},
+	"cmd/vpsctl":        {"inventory", "phases", "remote", "payload", "payload/wire", "report", "bench", "state"},
 }
 
 func room(pkg string) string {
