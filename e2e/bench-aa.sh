@@ -7,5 +7,5 @@ sudo=""
 [ "$(id -u)" -eq 0 ] || sudo="sudo --preserve-env=PATH,HOME"
 
 make --no-print-directory lab-deps >/dev/null
-go build -o bin/vpsctl-benchaa ./e2e/benchaa
-$sudo bin/vpsctl-benchaa -vpsctl bin/vpsctl -sessions "${SESSIONS:-29}" -each "${EACH:-250ms}" -page "${PAGE-docs/benchmarks.md}"
+go build -o bin/vpsctl-verdicts ./e2e/bench/verdicts
+$sudo bin/vpsctl-verdicts -vpsctl bin/vpsctl -sessions "${SESSIONS:-29}" -each "${EACH:-250ms}" -page "${PAGE-docs/benchmarks.md}"

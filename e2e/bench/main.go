@@ -19,6 +19,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/vpsctl/vpsctl/e2e/bench/page"
 	"github.com/vpsctl/vpsctl/e2e/lab"
 )
 
@@ -34,25 +35,25 @@ func main() {
 	n := flag.Int("n", 20, "hosts")
 	rounds := flag.Int("rounds", 9, "interleaved rounds")
 	window := flag.Duration("cost", time.Minute, "how `LONG` to look at what the collector costs")
-	page := flag.String("page", "", "put the table into this `FILE`, between its marks")
+	to := flag.String("page", "", "put the table into this `FILE`, between its marks")
 	peers := flag.Bool("peers", false, "measure other tools beside vpsctl, on one host")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if *peers {
-		if err := benchPeers(ctx, *vpsctl, *rounds, *page); err != nil {
+		if err := benchPeers(ctx, *vpsctl, *rounds, *to); err != nil {
 			fmt.Fprintln(os.Stderr, "bench:", err)
 			os.Exit(1)
 		}
 		return
 	}
-	if err := bench(ctx, *vpsctl, *n, *rounds, *window, *page); err != nil {
+	if err := bench(ctx, *vpsctl, *n, *rounds, *window, *to); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-func bench(ctx context.Context, vpsctl string, n, rounds int, window time.Duration, page string) (err error) {
+func bench(ctx context.Context, vpsctl string, n, rounds int, window time.Duration, to string) (err error) {
 	dir, err := os.MkdirTemp("", "vpsctl-bench-")
 	if err != nil {
 		return err
@@ -84,10 +85,7 @@ func bench(ctx context.Context, vpsctl string, n, rounds int, window time.Durati
 	}
 	fmt.Print(cost)
 	table += cost
-	if page == "" {
-		return nil
-	}
-	return putTable(page, table, "measured")
+	return page.Put(to, "measured", table)
 }
 
 // bencher has the hosts, the two programs, and what was measured so far.

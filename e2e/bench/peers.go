@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/vpsctl/vpsctl/e2e/bench/page"
 	"github.com/vpsctl/vpsctl/e2e/lab"
 )
 
@@ -40,7 +41,7 @@ const far = 100 * time.Millisecond
 // peerTools is what the controller gets from Debian.
 const peerTools = "ansible-core ansible-mitogen pdsh clustershell openssh-client"
 
-func benchPeers(ctx context.Context, vpsctl string, rounds int, page string) (err error) {
+func benchPeers(ctx context.Context, vpsctl string, rounds int, to string) (err error) {
 	dir, err := os.MkdirTemp("", "vpsctl-peers-")
 	if err != nil {
 		return err
@@ -74,10 +75,7 @@ func benchPeers(ctx context.Context, vpsctl string, rounds int, page string) (er
 	}
 	table := p.table(rounds, versions)
 	fmt.Print(table)
-	if page == "" {
-		return nil
-	}
-	return putTable(page, table, "peers")
+	return page.Put(to, "peers", table)
 }
 
 // prepare installs the tools, and gives each of them the target under a name for every round trip.

@@ -128,18 +128,3 @@ func cpuModel() string {
 	}
 	return "an unnamed CPU"
 }
-
-// putTable replaces what stands between the marks of that name in a page.
-func putTable(page, table, name string) error {
-	b, err := os.ReadFile(page)
-	if err != nil {
-		return err
-	}
-	begin, end := "<!-- "+name+": begin -->\n", "<!-- "+name+": end -->\n"
-	head, rest, ok := strings.Cut(string(b), begin)
-	_, foot, ok2 := strings.Cut(rest, end)
-	if !ok || !ok2 {
-		return fmt.Errorf("%s: has no %q and %q", page, begin, end)
-	}
-	return os.WriteFile(page, []byte(head+begin+table+end+foot), 0o644)
-}

@@ -23,6 +23,8 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/vpsctl/vpsctl/bench/stat"
+	"github.com/vpsctl/vpsctl/e2e/bench/page"
 	"github.com/vpsctl/vpsctl/e2e/lab"
 	"github.com/vpsctl/vpsctl/payload/wire"
 )
@@ -36,11 +38,11 @@ const (
 
 func main() {
 	rounds := flag.Int("rounds", 7, "interleaved `PAIRS`")
-	page := flag.String("page", "", "put the table into this `FILE`, between its marks")
+	to := flag.String("page", "", "put the table into this `FILE`, between its marks")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, *rounds, *page); err != nil {
+	if err := run(ctx, *rounds, *to); err != nil {
 		fmt.Fprintln(os.Stderr, "truth:", err)
 		os.Exit(1)
 	}
@@ -70,7 +72,7 @@ type truth struct {
 	other map[string][]float64
 }
 
-func run(ctx context.Context, rounds int, page string) (err error) {
+func run(ctx context.Context, rounds int, to string) (err error) {
 	dir, err := os.MkdirTemp("", "vpsctl-truth-")
 	if err != nil {
 		return err
@@ -101,10 +103,7 @@ func run(ctx context.Context, rounds int, page string) (err error) {
 	}
 	table := t.table(rounds, versions)
 	fmt.Print(table)
-	if page == "" {
-		return nil
-	}
-	return put(page, table)
+	return page.Put(to, "truth", table)
 }
 
 // prepare brings both sides to the host.
@@ -210,7 +209,7 @@ func (t *truth) table(rounds int, versions string) string {
 	b.WriteString("| metric | prober | reference | prober / reference | least to most of the pairs | goal | reached |\n|---|---|---|---|---|---|---|\n")
 	for _, p := range pairs {
 		ours, other := t.ours[p.metric], t.other[p.metric]
-		ratio := median(ours) / median(other)
+		ratio := stat.Median(ours) / stat.Median(other)
 		var each []float64
 		for i := range ours {
 			each = append(each, ours[i]/other[i])
@@ -222,28 +221,7 @@ func (t *truth) table(rounds int, versions string) string {
 		case math.Abs(ratio-1) > 0.10:
 			reached = "**no**"
 		}
-		fmt.Fprintf(&b, "| %s | %.4g | %.4g | %.3f | %.2f to %.2f | %s | %s |\n", p.metric, median(ours), median(other), ratio, slices.Min(each), slices.Max(each), goal, reached)
+		fmt.Fprintf(&b, "| %s | %.4g | %.4g | %.3f | %.2f to %.2f | %s | %s |\n", p.metric, stat.Median(ours), stat.Median(other), ratio, slices.Min(each), slices.Max(each), goal, reached)
 	}
 	return b.String()
-}
-
-func median(x []float64) float64 {
-	s := slices.Sorted(slices.Values(x))
-	n := len(s)
-	return (s[(n-1)/2] + s[n/2]) / 2
-}
-
-// put replaces what stands between the marks of the page.
-func put(page, table string) error {
-	const begin, end = "<!-- truth: begin -->\n", "<!-- truth: end -->"
-	b, err := os.ReadFile(page)
-	if err != nil {
-		return err
-	}
-	head, rest, ok := strings.Cut(string(b), begin)
-	_, tail, ok2 := strings.Cut(rest, end)
-	if !ok || !ok2 {
-		return fmt.Errorf("%s has no marks for this table", page)
-	}
-	return os.WriteFile(page, []byte(head+begin+table+end+tail), 0o644)
 }

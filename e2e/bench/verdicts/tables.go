@@ -61,10 +61,8 @@ func medianOf(sessions []bench.Session, metric string) (float64, string) {
 			}
 		}
 	}
-	return median(values), unit
+	return stat.Median(values), unit
 }
-
-func median(values []float64) float64 { return stat.Median(values) }
 
 // A limit makes the host slow in one respect.
 type limit struct {

@@ -1,11 +1,11 @@
 //go:build linux
 
-// Command benchaa puts the verdict to the test on a real host of the lab: many
+// Command verdicts puts the verdict to the test on a real host of the lab: many
 // short sessions in which nothing happens, which nothing may be found in, and
 // then limits on the host's CPU, disk and line, each of which must be found and
 // named. It needs root.
 //
-//	benchaa -vpsctl bin/vpsctl -page docs/benchmarks.md
+//	verdicts -vpsctl bin/vpsctl -page docs/benchmarks.md
 package main
 
 import (
@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"github.com/vpsctl/vpsctl/bench"
+	"github.com/vpsctl/vpsctl/e2e/bench/page"
 	"github.com/vpsctl/vpsctl/e2e/lab"
 )
 
@@ -29,18 +30,18 @@ func main() {
 	vpsctl := flag.String("vpsctl", "bin/vpsctl", "the `PROGRAM` that reaches the host")
 	n := flag.Int("sessions", 29, "sessions in which nothing happens; 28 at least")
 	each := flag.Duration("each", 250*time.Millisecond, "how `LONG` a repeat of a probe measures")
-	page := flag.String("page", "", "put the tables into this `FILE`, between its marks")
+	to := flag.String("page", "", "put the tables into this `FILE`, between its marks")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, *vpsctl, *n, *each, *page); err != nil {
-		fmt.Fprintln(os.Stderr, "benchaa:", err)
+	if err := run(ctx, *vpsctl, *n, *each, *to); err != nil {
+		fmt.Fprintln(os.Stderr, "verdicts:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, vpsctl string, n int, each time.Duration, page string) (err error) {
-	dir, err := os.MkdirTemp("", "vpsctl-benchaa-")
+func run(ctx context.Context, vpsctl string, n int, each time.Duration, to string) (err error) {
+	dir, err := os.MkdirTemp("", "vpsctl-verdicts-")
 	if err != nil {
 		return err
 	}
@@ -67,10 +68,7 @@ func run(ctx context.Context, vpsctl string, n int, each time.Duration, page str
 		table, wrong = table+row, errors.Join(wrong, e)
 	}
 	fmt.Print(table)
-	if page == "" {
-		return wrong
-	}
-	return errors.Join(wrong, put(page, table))
+	return errors.Join(wrong, page.Put(to, "verdict", table))
 }
 
 // A bencher has the host and what is needed to reach it.
@@ -112,21 +110,6 @@ func (b *bencher) run(ctx context.Context, verb string, args ...string) ([]byte,
 		return out, fmt.Errorf("vpsctl %s: %w: %s", verb, err, said.String())
 	}
 	return out, nil
-}
-
-// put writes the tables between the page's marks.
-func put(page, table string) error {
-	const begin, end = "<!-- verdict: begin -->\n", "<!-- verdict: end -->"
-	b, err := os.ReadFile(page)
-	if err != nil {
-		return err
-	}
-	head, rest, found := strings.Cut(string(b), begin)
-	_, tail, closed := strings.Cut(rest, end)
-	if !found || !closed {
-		return fmt.Errorf("%s: it has no %q and %q", page, strings.TrimSpace(begin), end)
-	}
-	return os.WriteFile(page, []byte(head+begin+table+end+tail), 0o644)
 }
 
 // perDay is how many sessions make a day here: the host cannot be watched for

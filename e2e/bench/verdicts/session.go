@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/vpsctl/vpsctl/bench"
+	"github.com/vpsctl/vpsctl/bench/stat"
 )
 
 // The kinds of what is measured. A line is measured by a copy over it.
@@ -71,6 +72,6 @@ func (b *bencher) push(ctx context.Context) (bench.Metric, error) {
 		}
 		m.Values = append(m.Values, pushBytes/1e6/time.Since(began).Seconds())
 	}
-	m.Median = median(m.Values)
+	m.Median = stat.Median(m.Values)
 	return m, nil
 }
