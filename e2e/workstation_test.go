@@ -110,18 +110,25 @@ func artifacts(t *testing.T) string {
 	return dir
 }
 
-// remains are what a session leaves while it is there. Services of the system come and go with folders of their own.
+// remains are what a session leaves while it is there, and, in lines that begin with "stays", what it must not take along.
+// Services of the system come and go with folders of their own.
 func remains(t *testing.T, h *lab.Host) string {
 	t.Helper()
-	return on(t, h, "getent passwd; getent group; echo $(getent passwd | wc -l) accounts; ls -A /home /tmp /var/tmp /dev/shm | grep -v -e '^\\.X[0-9]*-lock$' -e ^systemd-private-; find /tmp /var/tmp /dev/shm /run -xdev -nouser; ls -d /run/vpsctl-* 2>/dev/null; "+
-		"systemctl list-units --all --no-legend --plain 'vpsctl-deep*'; pgrep -ax Xorg; ps -u devuser -o pid=,args=; mount | grep -e ' /home' -e ' /tmp'; find /home/devuser -printf '%p %s %m %u %T@\\n'; true")
+	return on(t, h, "{ getent passwd; getent group; find /home/devuser -printf '%p %s %m %u %T@\\n'; } | sed 's/^/stays /'; ls -A /home /tmp /var/tmp /dev/shm | grep -v -e '^\\.X[0-9]*-lock$' -e ^systemd-private-; find /tmp /var/tmp /dev/shm /run -xdev -nouser; ls -d /run/vpsctl-* 2>/dev/null; "+
+		"systemctl list-units --all --no-legend --plain 'vpsctl-deep*'; pgrep -ax Xorg; ps -u devuser -o pid=,args=; mount | grep -e ' /home' -e ' /tmp'; true")
 }
 
 // nothingRemains waits for the end of what ends a moment later, such as a user's runtime folder, and tells of the rest.
 func nothingRemains(t *testing.T, h *lab.Host, before, what string) {
 	t.Helper()
 	for deadline := time.Now().Add(patience / 3); ; time.Sleep(time.Second) {
-		left := added(before, remains(t, h))
+		after := remains(t, h)
+		left := added(before, after)
+		for line := range strings.Lines(added(after, before)) {
+			if strings.HasPrefix(line, "stays ") {
+				left += "gone: " + line
+			}
+		}
 		if left == "" {
 			return
 		}
