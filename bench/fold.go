@@ -111,10 +111,13 @@ func (f *Fold) Add(g wire.ProbeSample) error {
 // Skip notes what was not measured.
 func (f *Fold) Skip(what string) { f.session.Skipped = append(f.session.Skipped, what) }
 
+// Whole tells whether the prober came to its end.
+func (f *Fold) Whole() bool { return f.heard && f.ended }
+
 // Session is what came of it. A session that did not come to its end is none:
 // whoever was cut off may have been measured in any state.
 func (f *Fold) Session(now time.Time) (Session, error) {
-	if !f.heard || !f.ended {
+	if !f.Whole() {
 		return Session{}, fmt.Errorf("bench: %s: the prober did not come to its end", f.session.Host)
 	}
 	s := f.session

@@ -179,12 +179,12 @@ func TestHeadlines(t *testing.T) {
 	metric := func(name, unit string, v float64) Metric {
 		return Metric{Name: name, Unit: unit, Better: Higher, Values: []float64{v, v * 1.1, v * 0.9}, Median: v}
 	}
-	s := Session{Host: "web1", Notes: Notes{Hostname: "vm7", Kernel: "6.12", Mirror: "deb.debian.org", DiskGB: 40}, Epoch: Epoch{Cores: 2, MemoryMB: 4096}, Metrics: []Metric{
+	s := Session{Host: "web1", Notes: Notes{Hostname: "vm7", Kernel: "6.12", Mirror: "mirror.example", DiskGB: 40}, Epoch: Epoch{Cores: 2, MemoryMB: 4096}, Metrics: []Metric{
 		metric("cpu/sha256/1", "ops/s", 8e6), metric("cpu/sha256/all", "ops/s", 16e6), metric("disk/read-1m/qd8", "MB/s", 600), metric("net/mirror/down/1", "Mbit/s", 300),
 		metric("net/mirror/down/8", "Mbit/s", 900), metric("net/mirror/up/8", "Mbit/s", 9000), metric("net/peer/web2/down/8", "Mbit/s", 5000)}}
 	r := ResultsOf(s)
 	if *r.CPU.Ops != 8e6 || math.Abs(*r.CPU.Spread-10) > 1e-9 || *r.Disk.Read != 600 || *r.Disk.ReadMBs != 600 || r.Disk.Write != nil || r.Disk.WriteMBs != nil ||
-		*r.Network.Download != 900 || *r.Network.Mbps != 900 || r.Network.Path != "path to mirror deb.debian.org" || r.System.Hostname != "vm7" || r.System.RAMMB != 4096 || r.Method.Repeats != 3 {
+		*r.Network.Download != 900 || *r.Network.Mbps != 900 || r.Network.Path != "path to mirror mirror.example" || r.System.Hostname != "vm7" || r.System.RAMMB != 4096 || r.Method.Repeats != 3 {
 		t.Errorf("%+v", r)
 	}
 }

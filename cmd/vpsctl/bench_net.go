@@ -108,14 +108,18 @@ type networking struct {
 
 // network measures the paths of a host after its own probes.
 func (m *measuring) network(ctx context.Context, h inventory.Host, s *remote.Session) {
-	peer, any := m.ring.next(h.Name)
-	n := &networking{m: m, h: h, s: s, fold: m.folds[h.Name], each: max(m.each/2, time.Second), most: budgetOf(m.Int64("net-bytes"), any)}
+	peer, others := m.ring.next(h.Name)
+	n := &networking{m: m, h: h, s: s, fold: m.folds[h.Name], each: max(m.each/2, time.Second), most: budgetOf(m.Int64("net-bytes"), others)}
+	if m.isStopping() {
+		n.skip("mirror, ssh and peer", "stopped before")
+		return
+	}
 	m.screen.status(h.Name, "network: path to its mirror")
 	n.mirror(ctx)
 	m.screen.status(h.Name, "network: through ssh")
 	n.throughSSH(ctx)
 	m.ring.done(h.Name)
-	if !any {
+	if !others {
 		n.fold.Skip("net/peer: there is no other host in this run")
 		return
 	}

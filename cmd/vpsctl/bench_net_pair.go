@@ -19,14 +19,10 @@ import (
 	"time"
 
 	"github.com/vpsctl/vpsctl/inventory"
-	"github.com/vpsctl/vpsctl/payload"
 	"github.com/vpsctl/vpsctl/payload/wire"
 	"github.com/vpsctl/vpsctl/remote"
 	"github.com/vpsctl/vpsctl/report"
 )
-
-//go:embed hostside/bench/net.sh
-var netScript string
 
 //go:embed hostside/bench/door.sh
 var doorScript string
@@ -45,17 +41,13 @@ func set(script string, vars map[string]string, args ...string) string {
 	return b.String() + script
 }
 
-// proberFor is the prober for a host's processor, and the script that runs it.
-func proberFor(ctx context.Context, s *remote.Session, args []string) (gz []byte, script string, err error) {
-	arch, err := said(ctx, s, "uname -m")
+// netProber is the prober for a host's processor, and the script that runs it.
+func netProber(ctx context.Context, s *remote.Session, args []string) (gz []byte, script string, err error) {
+	bin, err := proberFor(ctx, s)
 	if err != nil {
 		return nil, "", err
 	}
-	bin, err := payload.Prober(map[string]string{"x86_64": "amd64", "aarch64": "arm64"}[arch])
-	if err != nil {
-		return nil, "", err
-	}
-	return bin.Gzip, set(netScript, map[string]string{"len": strconv.Itoa(len(bin.Gzip)), "sum": bin.SHA256}, args...), nil
+	return bin.Gzip, set(proberScript, map[string]string{"len": strconv.Itoa(len(bin.Gzip)), "sum": bin.SHA256}, args...), nil
 }
 
 // said is what a short command of a host prints.
@@ -70,7 +62,7 @@ func said(ctx context.Context, s *remote.Session, command string) (string, error
 
 // prober runs one verb of the prober, whose own input is given.
 func (n *networking) prober(ctx context.Context, s *remote.Session, input []byte, args ...string) ([]byte, error) {
-	gz, script, err := proberFor(ctx, s, args)
+	gz, script, err := netProber(ctx, s, args)
 	if err != nil {
 		return nil, err
 	}
@@ -179,7 +171,7 @@ type netDoor struct {
 // listen starts the peer's prober and waits for its port. The prober ends when
 // its input does, so that a lost laptop leaves none, and by its own deadline.
 func (d *netDoor) listen(ctx context.Context, token string, most int64) (end func(), err error) {
-	gz, script, err := proberFor(ctx, d.s, []string{"net-serve", "--peers=" + strings.Join(d.peers, ","), fmt.Sprintf("--bytes=%d", most), "--for=" + d.long.String()})
+	gz, script, err := netProber(ctx, d.s, []string{"net-serve", "--peers=" + strings.Join(d.peers, ","), fmt.Sprintf("--bytes=%d", most), "--for=" + d.long.String()})
 	if err != nil {
 		return nil, err
 	}

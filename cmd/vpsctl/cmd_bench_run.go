@@ -22,8 +22,8 @@ import (
 	"github.com/vpsctl/vpsctl/report"
 )
 
-//go:embed hostside/bench/probe.sh
-var probeScript string
+//go:embed hostside/bench/prober.sh
+var proberScript string
 
 const (
 	benchPhaseID = "bench"
@@ -60,11 +60,7 @@ type measuring struct {
 var benchKinds = []string{"cpu", "memory", "disk", "network"}
 
 func benchRun(k *call) error {
-	inv, hosts, err := k.hosts()
-	if err != nil {
-		return err
-	}
-	w, err := k.width(len(hosts))
+	inv, hosts, w, err := k.crew()
 	if err != nil {
 		return err
 	}
@@ -145,7 +141,7 @@ func (m *measuring) plan(k *call, runID string, h inventory.Host) wire.Plan {
 	p := wire.Plan{Wire: wire.Version, RunID: runID, Host: h.Name, Verb: "bench", Exclusive: true}
 	ph := wire.Phase{ID: benchPhaseID, Title: "Benchmark"}
 	m.seeds[h.Name] = rand.Uint64()
-	args := []string{"", "--only", strings.Join(kinds, ","), "--each", m.each.String(), "--repeats", strconv.Itoa(m.repeats),
+	args := []string{"measure", "--only", strings.Join(kinds, ","), "--each", m.each.String(), "--repeats", strconv.Itoa(m.repeats),
 		"--seed", strconv.FormatUint(m.seeds[h.Name], 10), "--quiet", k.Duration("quiet-wait").String()}
 	if m.sustains() {
 		args = append(args, "--sustained", depths[bench.Thorough].sustained.String())
@@ -160,7 +156,7 @@ func (m *measuring) plan(k *call, runID string, h inventory.Host) wire.Plan {
 	if dir := k.String("disk-dir"); dir != "" {
 		ph.Env["BENCH_DIR"] = dir
 	}
-	ph.Steps = []wire.Step{{Name: "probes", Timeout: 2 * time.Hour, Run: &wire.Run{Script: probeScript, Args: args}}}
+	ph.Steps = []wire.Step{{Name: "probes", Timeout: 2 * time.Hour, Run: &wire.Run{Script: proberScript, Args: args}}}
 	p.Phases = []wire.Phase{ph}
 	return p
 }
@@ -254,16 +250,7 @@ func (m *measuring) ready(ctx context.Context, h inventory.Host, s *remote.Sessi
 	m.mu.Lock()
 	m.began[h.Name] = time.Now()
 	m.mu.Unlock()
-	var out, errs bytes.Buffer
-	rc, err := s.Exec(ctx, "uname -m", nil, &limited{&out, 100}, &limited{&errs, 100})
-	if err != nil {
-		return nil, err
-	}
-	if rc != 0 {
-		return nil, fmt.Errorf("%s: bench: ask for the processor: uname exited %d", h.Name, rc)
-	}
-	arch := map[string]string{"x86_64": "amd64", "aarch64": "arm64"}[strings.TrimSpace(out.String())]
-	bin, err := payload.Prober(arch)
+	bin, err := proberFor(ctx, s)
 	if err != nil {
 		return nil, fmt.Errorf("%s: bench: %w", h.Name, err)
 	}
@@ -276,10 +263,18 @@ func (m *measuring) ready(ctx context.Context, h inventory.Host, s *remote.Sessi
 	ph.Files = map[string][]byte{"prober.gz": bin.Gzip}
 	ph.Steps = slices.Clone(ph.Steps)
 	run := *ph.Steps[0].Run
-	run.Args = slices.Clone(run.Args)
-	run.Args[0] = bin.SHA256
+	run.Script = set(proberScript, map[string]string{"sum": bin.SHA256, "len": ""})
 	ph.Steps[0].Run = &run
 	return &sent, nil
+}
+
+// proberFor is the prober for a host's processor.
+func proberFor(ctx context.Context, s *remote.Session) (payload.Binary, error) {
+	arch, err := said(ctx, s, "uname -m")
+	if err != nil {
+		return payload.Binary{}, err
+	}
+	return payload.Prober(map[string]string{"x86_64": "amd64", "aarch64": "arm64"}[arch])
 }
 
 // limited takes at most so many bytes of what a host says.
@@ -313,7 +308,8 @@ func (m *measuring) hear(host string, e *wire.Event) {
 	}
 }
 
-// resultsScript leaves the results where the guide looks for them on a host.
+// resultsScript leaves the results where the guide looks for them on a host. Set
+// before: baseline, "yes" where they may become one.
 const resultsScript = `set -eu
 umask 022
 dir=/var/vps-provision/benchmark
@@ -323,12 +319,12 @@ temp=$(mktemp "$dir/.results.XXXXXX")
 trap 'rm -f "$temp"' EXIT
 cat >"$temp"
 chmod 644 "$temp"
-[ -e "$dir/baseline.json" ] || cp -p "$temp" "$dir/baseline.json"
+[ "$baseline" != yes ] || [ -e "$dir/baseline.json" ] || cp -p "$temp" "$dir/baseline.json"
 mv "$temp" "$dir/results.json"`
 
 // beside keeps the session once the host has ended, here and there.
 func (m *measuring) beside(ctx context.Context, h inventory.Host, s *remote.Session) {
-	if m.ring != nil {
+	if m.ring != nil && m.folds[h.Name].Whole() { // else there will be no session
 		m.network(ctx, h, s)
 	}
 	err := m.keepSession(ctx, h, s)
@@ -363,7 +359,8 @@ func (m *measuring) keepSession(ctx context.Context, h inventory.Host, s *remote
 		return err
 	}
 	var errs bytes.Buffer
-	rc, err := s.Exec(ctx, resultsScript, bytes.NewReader(append(doc, '\n')), &limited{&errs, 0}, &limited{&errs, 300})
+	baseline := map[bool]string{true: "yes", false: "no"}[session.Excluded == ""]
+	rc, err := s.Exec(ctx, set(resultsScript, map[string]string{"baseline": baseline}), bytes.NewReader(append(doc, '\n')), &limited{&errs, 0}, &limited{&errs, 300})
 	if err == nil && rc != 0 {
 		err = fmt.Errorf("%s", report.Clean(strings.TrimSpace(errs.String())))
 	}

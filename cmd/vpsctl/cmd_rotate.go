@@ -32,11 +32,7 @@ func rotate(k *call) error {
 	if k.Bool("detach") {
 		return usageError{"credentials rotate has to see which passwords are in force", "leave out --detach"}
 	}
-	inv, hosts, err := k.hosts()
-	if err != nil {
-		return err
-	}
-	w, err := k.width(len(hosts))
+	inv, hosts, w, err := k.crew()
 	if err != nil {
 		return err
 	}

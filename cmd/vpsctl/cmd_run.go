@@ -26,11 +26,7 @@ func runScript(k *call) error {
 	if err != nil {
 		return err
 	}
-	inv, hosts, err := k.hosts()
-	if err != nil {
-		return err
-	}
-	w, err := k.width(len(hosts))
+	inv, hosts, w, err := k.crew()
 	if err != nil {
 		return err
 	}

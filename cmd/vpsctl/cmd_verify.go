@@ -38,11 +38,7 @@ type verifier struct {
 }
 
 func verify(k *call) error {
-	inv, hosts, err := k.hosts()
-	if err != nil {
-		return err
-	}
-	w, err := k.width(len(hosts))
+	inv, hosts, w, err := k.crew()
 	if err != nil {
 		return err
 	}

@@ -44,6 +44,16 @@ func (k *call) width(n int) (width, error) {
 	return w, nil
 }
 
+// crew are the hosts of the command line, and how many of them work at once.
+func (k *call) crew() (*inventory.Inventory, []inventory.Host, width, error) {
+	inv, hosts, err := k.hosts()
+	if err != nil {
+		return nil, nil, width{}, err
+	}
+	w, err := k.width(len(hosts))
+	return inv, hosts, w, err
+}
+
 // fleet runs f once for every host, each in a goroutine that writes only its
 // own slot, and waits for all. A failing host ends nobody else; once maxFail
 // hosts have failed no further one is started, and its slot stays nil, unless

@@ -19,11 +19,7 @@ func provision(k *call) error {
 	if err := k.checkDryFlags(); err != nil {
 		return err
 	}
-	inv, hosts, err := k.hosts()
-	if err != nil {
-		return err
-	}
-	w, err := k.width(len(hosts))
+	inv, hosts, w, err := k.crew()
 	if err != nil {
 		return err
 	}
