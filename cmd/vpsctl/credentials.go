@@ -9,11 +9,14 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/sethvargo/go-password/password"
 	"github.com/urfave/cli/v2"
 
+	"github.com/vpsctl/vpsctl/inventory"
 	"github.com/vpsctl/vpsctl/payload/wire"
+	"github.com/vpsctl/vpsctl/report"
 )
 
 // passwordSecret is the secret a phase's user step names for the generated
@@ -184,4 +187,22 @@ func nonNil[T any](s []T) []T {
 		return []T{}
 	}
 	return s
+}
+
+// settle decides what becomes of a generated password: it belongs to the account
+// the host said it made; it is forgotten when the run is over without one.
+func (d *drive) settle(h inventory.Host, rec *report.HostRecord, err error) {
+	user := ""
+	for _, made := range rec.Created {
+		if name, ok := strings.CutPrefix(made, "user "); ok {
+			user = name
+		}
+	}
+	over := rec.End != nil || rec.Start == nil && err != nil
+	if user == "" && (!over || d.attach) {
+		return
+	}
+	if err := d.credentials().settle(h.Name, user); err != nil {
+		d.screen.line("[WARN]", "%s: generated password: %v", h.Name, err)
+	}
 }

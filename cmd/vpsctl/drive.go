@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
 	"sync"
 	"time"
 
@@ -333,24 +332,6 @@ func (d *drive) tell(host string, raw []byte, e *wire.Event) {
 	}
 	if !d.extra.hush || e.Kind != wire.KindOutput {
 		d.screen.event(host, *e)
-	}
-}
-
-// settle decides what becomes of a generated password: it belongs to the account
-// the host said it made; it is forgotten when the run is over without one.
-func (d *drive) settle(h inventory.Host, rec *report.HostRecord, err error) {
-	user := ""
-	for _, made := range rec.Created {
-		if name, ok := strings.CutPrefix(made, "user "); ok {
-			user = name
-		}
-	}
-	over := rec.End != nil || rec.Start == nil && err != nil
-	if user == "" && (!over || d.attach) {
-		return
-	}
-	if err := d.credentials().settle(h.Name, user); err != nil {
-		d.screen.line("[WARN]", "%s: generated password: %v", h.Name, err)
 	}
 }
 
