@@ -80,9 +80,12 @@ func TestSudoAsksForAPassword(t *testing.T) {
 	wants(t, "a wrong password", v.run(6, "ping").says(), "does not take this password of admin", "{env: SUDO}", "sudo -k true")
 	v.inventory("hosts:\n" + f.entry(t, h, "user", "admin", "become", "true"))
 	wants(t, "no password", v.run(6, "ping").says(), "a password is required", "become_password")
-	s := v.typing("Password for sudo", word, "exec", "-K", "--", "id -un")
-	if s.code != 0 || !strings.Contains(s.text, "root") || strings.Contains(s.text, word) {
-		t.Errorf("typed: exit %d\n%s", s.code, s.text)
+	s := v.typing("Password for sudo", word+"\n", "exec", "-K", "--", "id -un")
+	if s.code != 0 || !strings.Contains(s.text, "root") || strings.Contains(s.text, word) || !s.echoes {
+		t.Errorf("typed: exit %d, the terminal shows what is typed: %v\n%s", s.code, s.echoes, s.text)
+	}
+	if s := v.typing("Password for sudo", "half\x03", "exec", "-K", "--", "id -un"); s.code != 130 || strings.Contains(s.text, "root") || !s.echoes {
+		t.Errorf("^C at the question: exit %d, the terminal shows what is typed: %v\n%s", s.code, s.echoes, s.text)
 	}
 }
 

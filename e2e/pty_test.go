@@ -13,8 +13,9 @@ import (
 
 // screen is what a terminal of 80 columns got.
 type screen struct {
-	text string
-	code int
+	text   string
+	code   int
+	echoes bool // the terminal shows what is typed, afterwards
 }
 
 // pty runs vpsctl under a terminal, to its end.
@@ -23,7 +24,7 @@ func (v *tool) pty(args ...string) screen {
 	return v.typing("", "", args...)
 }
 
-// typing is pty with somebody who types a line once the question is there.
+// typing is pty with somebody who types an answer once the question is there.
 func (v *tool) typing(question, answer string, args ...string) screen {
 	v.t.Helper()
 	control, terminal := openTerminal(v)
@@ -42,7 +43,7 @@ func (v *tool) typing(question, answer string, args ...string) screen {
 			b.Write(buf[:n])
 			if question != "" && strings.Contains(b.String(), question) {
 				question = ""
-				_, _ = control.WriteString(answer + "\n")
+				_, _ = control.WriteString(answer)
 			}
 			if err != nil { // EIO once the last process of the terminal is gone
 				read <- b.String()
@@ -52,8 +53,10 @@ func (v *tool) typing(question, answer string, args ...string) screen {
 	}()
 	<-p.done
 	text := <-read
+	left, err := unix.IoctlGetTermios(int(control.Fd()), unix.TCGETS)
+	try(v.t, err)
 	control.Close()
-	return screen{text, p.cmd.ProcessState.ExitCode()}
+	return screen{text, p.cmd.ProcessState.ExitCode(), left.Lflag&unix.ECHO != 0}
 }
 
 func openTerminal(v *tool) (control, terminal *os.File) {

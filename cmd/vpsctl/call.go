@@ -183,18 +183,6 @@ func (k *call) dialer(status func(host string, s remote.Status)) *remote.Dialer 
 	return remote.NewDialer(o)
 }
 
-// prompt asks for a secret on the terminal.
-func prompt(_ context.Context, question string) ([]byte, error) {
-	tty, err := os.OpenFile("/dev/tty", os.O_RDWR, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer tty.Close()
-	fmt.Fprint(tty, question)
-	defer fmt.Fprintln(tty)
-	return term.ReadPassword(int(tty.Fd()))
-}
-
 // confirm asks before something that cannot be taken back.
 func (k *call) confirm(question string) error {
 	if k.Bool("yes") {

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"sync"
@@ -38,7 +39,10 @@ func (k *call) sudoWords() *sudoWords {
 		w.typed, err = inventory.NewSecret(typed)
 		clear(typed)
 	}
-	if err != nil {
+	var left exitError // ^C is no mistake
+	if errors.As(err, &left) {
+		w.err = left
+	} else if err != nil {
 		w.err = usageError{"--ask-become-password: " + err.Error(), cmp.Or(hintOf(err), hint)}
 	}
 	return w
