@@ -76,7 +76,7 @@ func outlivesLine() bool {
 
 // here carries out the run in this process, and tells of it as long as somebody
 // listens. One process less costs a host a tenth less for a short run.
-func (b *begun) here(p place, after wire.Cursor, docs *json.Decoder, stdout *os.File) error {
+func (b *begun) here(p place, after wire.Cursor, in *inbox, stdout *os.File) error {
 	hangup := make(chan os.Signal, 1) // caught and not ignored: steps would inherit that
 	signal.Notify(hangup, syscall.SIGHUP)
 	if err := os.Chdir("/"); err != nil {
@@ -89,7 +89,7 @@ func (b *begun) here(p place, after wire.Cursor, docs *json.Decoder, stdout *os.
 	err := follow(b.dir, after, stdout, false, r.j.told)
 	b.attached.Close()
 	if err == nil {
-		err = takeReport(p, docs)
+		err = takeReport(p, in)
 	}
 	return errors.Join(<-ended, err)
 }

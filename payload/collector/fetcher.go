@@ -34,10 +34,11 @@ type fetcher struct {
 
 	mu      sync.Mutex
 	busy    int
-	urgent  int                      // steps that wait
-	changed chan struct{}            // closed and made anew when busy or urgent falls
-	claims  map[string]chan struct{} // by hash: closed when it has been tried
-	begun   map[string]bool          // steps whose packages are not fetched ahead any more
+	urgent  int                        // steps that wait
+	changed chan struct{}              // closed and made anew when busy or urgent falls
+	claims  map[string]chan struct{}   // by hash: closed when it has been tried
+	begun   map[string]bool            // steps whose packages are not fetched ahead any more
+	known   map[string][]steps.DebFile // what a step wants, where that was fetched ahead
 	full    bool
 	once    sync.Once
 }
@@ -47,7 +48,7 @@ func (r *runner) newFetcher(ctx context.Context) *fetcher {
 	if r.plan.Fetch == nil || !r.place.root || r.plan.Verb != "provision" {
 		return nil
 	}
-	f := &fetcher{runner: r, ctx: ctx, poked: make(chan struct{}, 1), changed: make(chan struct{}), claims: map[string]chan struct{}{}, begun: map[string]bool{},
+	f := &fetcher{runner: r, ctx: ctx, poked: make(chan struct{}, 1), changed: make(chan struct{}), claims: map[string]chan struct{}{}, begun: map[string]bool{}, known: map[string][]steps.DebFile{},
 		usage: &usage{births: r.births, cgroup: r.groups.phase(".downloads"), leaders: map[int]bool{}}}
 	f.env = &steps.Env{Root: true, RunDir: string(r.dir), Out: func(string, []byte) {},
 		Note: func(level, text string) { r.note("", "", level, text) }, Run: f.run}
@@ -160,15 +161,22 @@ func (f *fetcher) stepAhead(ph *wire.Phase, s *wire.Step) {
 		return
 	}
 	f.mu.Lock()
-	f.begun[id] = true
+	late := f.begun[id] // its step has begun meanwhile, and asks for itself
+	if !late {
+		f.begun[id], f.known[id] = true, list
+	}
 	f.mu.Unlock()
-	f.get(f.ctx, ph.ID, id, list, false)
+	if !late {
+		f.get(f.ctx, ph.ID, id, list, false)
+	}
 }
 
-// now fetches what a step is about to install; wait returns when all that has
+// now fetches what a step is about to install, and returns when all that has
 // been tried.
-func (f *fetcher) now(ctx context.Context, p *phaseRun, id string, want *wire.Packages) (wait func()) {
+func (f *fetcher) now(ctx context.Context, p *phaseRun, id string, want *wire.Packages) {
 	f.mu.Lock()
+	list, known := f.known[id]
+	delete(f.known, id) // who asks again has newer lists
 	f.begun[id] = true
 	f.urgent++
 	f.mu.Unlock()
@@ -176,7 +184,11 @@ func (f *fetcher) now(ctx context.Context, p *phaseRun, id string, want *wire.Pa
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		if list, err := steps.Wanted(ctx, f.env, want); err == nil {
+		var err error
+		if !known {
+			list, err = steps.Wanted(ctx, f.env, want)
+		}
+		if err == nil {
 			f.get(ctx, p.ph.ID, id, list, true)
 		}
 		f.mu.Lock()
@@ -184,18 +196,16 @@ func (f *fetcher) now(ctx context.Context, p *phaseRun, id string, want *wire.Pa
 		f.wake()
 		f.mu.Unlock()
 	}()
-	return func() {
-		select {
-		case <-done:
-			return
-		case <-time.After(100 * time.Millisecond): // not worth an event
-		}
-		if ctx.Err() == nil {
-			p.wait(id, wire.Wait{For: wire.WaitDownloads})
-			defer p.wait(id, wire.Wait{For: wire.WaitDownloads, Done: true})
-		}
-		<-done
+	select {
+	case <-done:
+		return
+	case <-time.After(100 * time.Millisecond): // not worth an event
 	}
+	if ctx.Err() == nil {
+		p.wait(id, wire.Wait{For: wire.WaitDownloads})
+		defer p.wait(id, wire.Wait{For: wire.WaitDownloads, Done: true})
+	}
+	<-done
 }
 
 // get downloads what of a list is not there yet, and waits for what others are

@@ -35,7 +35,7 @@ func followVerb(p place, args []string, stdin io.Reader, stdout *os.File) error 
 	if err := follow(d, c, stdout, once, nil); err != nil || once {
 		return err
 	}
-	return takeReport(p, documents(stdin))
+	return takeReport(p, newInbox(stdin, ""))
 }
 
 // follower prints a journal: what is of the status class first, output after

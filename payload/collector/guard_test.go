@@ -211,7 +211,7 @@ func TestGuardUnits(t *testing.T) {
 
 // Our few bytes of D-Bus are what a D-Bus library reads.
 func TestStartTransientUnit(t *testing.T) {
-	msg, err := dbus.DecodeMessage(strings.NewReader(string(startTransientUnit("vpsctl-r1.scope", "a run", 4711))))
+	msg, err := dbus.DecodeMessage(strings.NewReader(string(startTransientUnit("vpsctl-r1.scope", "a run", 4711).Message(1))))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,6 +5,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -21,7 +22,7 @@ import (
 // beginOverSSH begins a run as sshd does it: in a session of its own, without a
 // terminal, as the child of a process that is called sshd. What else is to come
 // on stdin stands behind the plan.
-func (h *testHost) beginOverSSH(plan *wire.Plan, behind string) *stream {
+func (h *testHost) beginOverSSH(plan *wire.Plan, behind string, changes ...func(*exec.Cmd)) *stream {
 	h.t.Helper()
 	setsid, err := exec.LookPath("setsid")
 	if err != nil {
@@ -39,7 +40,54 @@ func (h *testHost) beginOverSSH(plan *wire.Plan, behind string) *stream {
 	cmd.Path, cmd.Args = sshd, []string{"sshd", "-c", `"$@"; exit $?`, "sshd", setsid, collectorPath, "start"}
 	cmd.Stdin = strings.NewReader(string(b) + "\n" + behind)
 	cmd.WaitDelay = 100 * time.Millisecond // what goes on has its stderr still
+	for _, change := range changes {
+		change(cmd)
+	}
 	return h.follow(cmd)
+}
+
+// A plan that came with the command begins before stdin has it, what it starts
+// does not see it, and the report is still the document behind the plan. What is
+// no plan is not taken for one.
+func TestPlanComesWithTheCommand(t *testing.T) {
+	h := newHost(t)
+	plan := planOf("r1", "cat /proc/self/environ | tr '\\0' '\\n' | grep -c "+wire.EarlyPlan+" || true")
+	b, err := json.Marshal(plan)
+	if err != nil {
+		t.Fatal(err)
+	}
+	late, stdin := io.Pipe()
+	s := h.beginOverSSH(plan, "", func(cmd *exec.Cmd) {
+		value, sum := plan.Early(b)
+		cmd.Env, cmd.Args = append(cmd.Env, wire.EarlyPlan+"="+value), append(cmd.Args, sum)
+		cmd.Stdin = late
+	})
+	s.until(wire.KindEnd)
+	if _, err := fmt.Fprintf(stdin, "%s\n{\"schema\":1}", b); err != nil {
+		t.Fatal(err)
+	}
+	stdin.Close()
+	events := s.rest()
+	if out := find(t, events, "output", func(e *wire.Event) bool { return e.IsOutput() }); out.Output.Text != "0\n" {
+		t.Errorf("a step sees %q", out.Output.Text)
+	}
+	if err := s.cmd.Wait(); err != nil {
+		t.Errorf("%v: %s", err, s.stderr.String())
+	}
+	b, err = os.ReadFile(filepath.Join(h.place().logs, "performance-report.json"))
+	if err != nil || string(b) != "{\"schema\":1}\n" {
+		t.Errorf("the report %q, %v", b, err)
+	}
+	planted, sum := planOf("planted", "echo x").Early(b) // by a file of the user's own; nobody sent it
+	for i, wrong := range [][2]string{{"", sum}, {"e30=", sum}, {planted, ""}, {planted, strings.Repeat("0", 64)}} {
+		id := fmt.Sprintf("wrong%d", i)
+		s := h.beginOverSSH(planOf(id, "echo x"), "", func(cmd *exec.Cmd) {
+			cmd.Env, cmd.Args = append(cmd.Env, wire.EarlyPlan+"="+wrong[0]), append(cmd.Args, wrong[1])
+		})
+		if events := s.rest(); events[0].Start == nil || events[0].Start.RunID != id {
+			t.Errorf("%q: %s", wrong, kinds(events))
+		}
+	}
 }
 
 // heldBy is who holds the host's lock, by its own word.
@@ -73,12 +121,12 @@ func TestOneProcessBelowSSHD(t *testing.T) {
 	}
 	said := ""
 	for _, e := range events {
-		if e.IsOutput() {
-			said += e.Output.Stream + " " + e.Output.Text
+		if e.IsOutput() && e.Output.Stream == "stdout" { // in one piece or in several
+			said += e.Output.Text
 		}
 	}
 	var ignored uint64
-	if _, err := fmt.Sscanf(said, "stdout after\nSigIgn:\t%x\n", &ignored); err != nil || ignored&^(3<<31) != 0 || !strings.HasSuffix(said, "\n0\n") {
+	if _, err := fmt.Sscanf(said, "after\nSigIgn:\t%x\n", &ignored); err != nil || ignored&^(3<<31) != 0 || !strings.HasSuffix(said, "\n0\n") {
 		t.Errorf("said %q", said)
 	}
 	if j := h.journal("r1"); endOf(t, events).Status != wire.Changed || kinds(j) != kinds(events) {

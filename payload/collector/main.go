@@ -74,14 +74,14 @@ func run(args []string, stdin io.Reader, stdout *os.File) error {
 	if err != nil {
 		return err
 	}
-	want := map[string][2]int{"start": {0, 0}, "follow": {3, 4}, "cancel": {1, 2}, "confirm": {2, 2}, "revert": {2, 2},
+	want := map[string][2]int{"start": {0, 1}, "follow": {3, 4}, "cancel": {1, 2}, "confirm": {2, 2}, "revert": {2, 2},
 		"facts": {0, 0}, "sample": {2, 2}, "runs": {0, 0}, "report": {1, 1}, "clean": {0, 1}, runnerVerb: {1, 1}}
 	if n, known := want[verb]; !known || len(args) < n[0] || len(args) > n[1] {
 		return fail(exitUsage, "%s", usageText)
 	}
 	switch verb {
 	case "start":
-		return start(p, stdin, stdout)
+		return start(p, append(args, "")[0], stdin, stdout)
 	case "follow":
 		return followVerb(p, args, stdin, stdout)
 	case "cancel":

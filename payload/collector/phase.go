@@ -255,7 +255,7 @@ func (p *phaseRun) env(step string, out *output) *steps.Env {
 	}
 	if f := p.fetch; f != nil {
 		env.FetchTime = f.plan.Fetch.Timeout
-		env.Fetch = func(ctx context.Context, want *wire.Packages) func() { return f.now(ctx, p, id, want) }
+		env.Fetch = func(ctx context.Context, want *wire.Packages) { f.now(ctx, p, id, want) }
 	}
 	return env
 }

@@ -251,7 +251,8 @@ func TestFailures(t *testing.T) {
 			{Name: "when", When: "echo because >&2; exit 1", Run: &wire.Run{Script: "true"}},
 			{Name: "skip", Skip: "phase x is not in the plan", Run: &wire.Run{Script: "true"}},
 			{Name: "slow", Optional: true, Timeout: 300 * time.Millisecond, Run: &wire.Run{Script: "sleep 20 & wait"}},
-			{Name: "again", Optional: true, Retries: 1, Run: &wire.Run{Script: "echo Temporary failure resolving x >&2; exit 1"}}}},
+			{Name: "again", Optional: true, Retries: 1, Run: &wire.Run{Script: "echo Temporary failure resolving x >&2; exit 1"}},
+			{Name: "once", Optional: true, Retries: 2, Run: &wire.Run{Script: "exit 1"}}}},
 		wire.Phase{ID: "asks", Title: "Asks", Needs: []string{"p", "q", "other"}, Steps: []wire.Step{
 			{Name: "no", Assert: &wire.Assert{Check: "false", Critical: true, Hint: "do it"}},
 			{Name: "warn", Assert: &wire.Assert{Check: "false"}},
@@ -284,6 +285,9 @@ func TestFailures(t *testing.T) {
 	}
 	if e := stepEndOf(t, events, "other/again"); e.Attempts != 2 || e.Status != wire.Failed {
 		t.Errorf("again: %+v", e)
+	}
+	if e := stepEndOf(t, events, "other/once"); e.Attempts != 0 || e.Status != wire.Failed { // another try would do no better
+		t.Errorf("once: %+v", e)
 	}
 	if e := stepEndOf(t, events, "asks/yes"); e.Status != wire.OK {
 		t.Errorf("a question after one that was answered with no: %+v", e)

@@ -109,6 +109,7 @@ func (r *runner) run(wall time.Time) (err error) {
 	r.births.lower()
 	scope := r.ownPlace()
 	sampling := r.startSampling() // while systemd is at it
+	prune(r.place, &r.plan)
 	r.groups = findCgroups(scope())
 	if err := adoptOrphans(); err != nil {
 		r.note("", "", "warn", "processes that outlive their parents are not counted: "+err.Error())
@@ -116,7 +117,6 @@ func (r *runner) run(wall time.Time) (err error) {
 	if r.plan.Exclusive {
 		r.settleGuards()
 	}
-	prune(r.place, &r.plan)
 	end := r.requires()
 	if end == nil {
 		if b := r.plan.Budget; b > 0 {

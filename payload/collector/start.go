@@ -38,10 +38,10 @@ func refuse(stage, format string, args ...any) error {
 // start begins the run whose plan is on stdin and tells of it: in this process,
 // where that outlives the line, else detached. A refused one leaves nothing
 // behind; its only event says why.
-func start(p place, stdin io.Reader, stdout *os.File) error {
-	docs := documents(stdin)
+func start(p place, early string, stdin io.Reader, stdout *os.File) error {
+	in := newInbox(stdin, early)
 	var after wire.Cursor // of a run that goes on: what the laptop has
-	b, err := begin(p, docs, &after)
+	b, err := begin(p, in, &after)
 	r := (*refusal)(nil)
 	if errors.As(err, &r) {
 		line, encErr := wire.Encode(&wire.Event{Kind: wire.KindRefused, Refused: &r.Refused})
@@ -54,7 +54,7 @@ func start(p place, stdin io.Reader, stdout *os.File) error {
 		return err
 	}
 	if outlivesLine() {
-		return b.here(p, after, docs, stdout)
+		return b.here(p, after, in, stdout)
 	}
 	defer b.close()
 	if err := b.detach(); err != nil {
@@ -66,7 +66,7 @@ func start(p place, stdin io.Reader, stdout *os.File) error {
 	if err := follow(b.dir, after, stdout, false, nil); err != nil {
 		return err
 	}
-	return takeReport(p, docs)
+	return takeReport(p, in)
 }
 
 // begun is a run whose journal is there and locked. Whoever has these files is
@@ -88,20 +88,48 @@ func (b *begun) close() {
 	}
 }
 
-// documents reads what the laptop sends: the plan, and behind it, once it has
-// seen the end, the run's report.
-func documents(stdin io.Reader) *json.Decoder {
-	return json.NewDecoder(io.LimitReader(stdin, 2*maxPlan))
+// inbox is what the laptop sends: the plan, and behind it, once it has seen the
+// end, the run's report. A plan that came with the command comes a second time.
+type inbox struct {
+	docs  *json.Decoder
+	early []byte
 }
 
-func begin(p place, docs *json.Decoder, after *wire.Cursor) (_ *begun, err error) {
+// newInbox takes a plan that came with the command if it has that hash.
+func newInbox(stdin io.Reader, early string) *inbox {
+	in := &inbox{docs: json.NewDecoder(io.LimitReader(stdin, 2*maxPlan)), early: wire.FromEarly(os.Getenv(wire.EarlyPlan), early)}
+	os.Unsetenv(wire.EarlyPlan) // nothing that we start shall have it
+	return in
+}
+
+func (in *inbox) plan() (raw []byte, err error) {
+	if in.early != nil {
+		return in.early, nil
+	}
+	err = in.docs.Decode((*json.RawMessage)(&raw))
+	return raw, err
+}
+
+// report is nil when none comes.
+func (in *inbox) report() (doc json.RawMessage) {
+	if in.early != nil && in.docs.Decode(&doc) != nil {
+		return nil
+	}
+	doc = nil
+	if in.docs.Decode(&doc) != nil {
+		return nil
+	}
+	return doc
+}
+
+func begin(p place, in *inbox, after *wire.Cursor) (_ *begun, err error) {
 	b := &begun{}
 	defer func() {
 		if err != nil {
 			b.close()
 		}
 	}()
-	if err := docs.Decode((*json.RawMessage)(&b.raw)); err != nil {
+	if b.raw, err = in.plan(); err != nil {
 		return nil, refuse("plan", "the plan is not complete JSON: %v", err)
 	}
 	plan, mask, err := readPlan(b.raw)

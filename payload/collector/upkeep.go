@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sort"
 	"strings"
 	"time"
 
@@ -74,7 +75,7 @@ func prune(p place, plan *wire.Plan) {
 	keep.Days = min(keep.Days, mostDays)
 	now := bornAt(runDir(filepath.Join(p.runs(), current)))
 	list := slices.DeleteFunc(listRuns(p), func(d runDir) bool { return d.id() == current || dropLook(d) })
-	slices.SortFunc(list, func(a, b runDir) int { return bornAt(b).Compare(bornAt(a)) })
+	sort.SliceStable(list, func(i, j int) bool { return bornAt(list[i]).After(bornAt(list[j])) }) // slices.SortFunc is 3 KB for each type
 	for i, d := range list {
 		old := i >= keep.Runs || now.Sub(bornAt(d)) > time.Duration(keep.Days)*24*time.Hour
 		if old && !runs(d) && !guardPending(d) && !undone[d.id()] {
@@ -168,14 +169,10 @@ const reportWait = 3 * time.Second
 
 // takeReport keeps the report that comes behind the plan, if one does. A laptop
 // that is gone, or has none, ends the input.
-func takeReport(p place, docs *json.Decoder) error {
+func takeReport(p place, in *inbox) error {
 	got := make(chan json.RawMessage, 1)
 	go func() { // ends with the input, or with us
-		var doc json.RawMessage
-		if docs.Decode(&doc) == nil {
-			got <- doc
-		}
-		close(got)
+		got <- in.report()
 	}()
 	select {
 	case doc := <-got:

@@ -274,6 +274,10 @@ func (p Plan) Hash() string {
 	if err != nil { // only strings, numbers and byte slices: cannot happen
 		panic(fmt.Sprintf("wire: marshal plan: %v", err))
 	}
+	return sumOf(b)
+}
+
+func sumOf(b []byte) string {
 	sum := sha256.Sum256(b)
 	return hex.EncodeToString(sum[:])
 }

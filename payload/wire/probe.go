@@ -2,7 +2,7 @@ package wire
 
 // ProbeMethod is raised whenever a probe measures differently than before:
 // figures of different methods are never compared by a verdict.
-const ProbeMethod = 1
+const ProbeMethod = 3
 
 // MaxProbeLine bounds a line of the prober in bytes.
 const MaxProbeLine = 16 << 10
@@ -27,7 +27,10 @@ type ProbeHost struct {
 	Virt      string  `json:"virt"`
 	Kernel    string  `json:"kernel"`
 	Microcode string  `json:"microcode,omitempty"`
-	Mirror    string  `json:"mirror,omitempty"`
+	Mirror    string  `json:"mirror,omitempty"` // apt's first
+	Provider  string  `json:"provider,omitempty"`
+	Plan      string  `json:"plan,omitempty"` // the provider's word for the machine's size
+	Region    string  `json:"region,omitempty"`
 	Hostname  string  `json:"hostname"`
 	Load1     float64 `json:"load1"`
 	PSICPU    float64 `json:"psi_cpu_avg10"` // percent; -1: the kernel has none
@@ -50,7 +53,7 @@ type ProbeSample struct {
 	Value       float64            `json:"value"`
 	Seconds     float64            `json:"seconds"`
 	Bytes       int64              `json:"bytes,omitempty"`
-	StealPct    float64            `json:"steal_pct"`
+	StealPct    *float64           `json:"steal_pct,omitempty"` // nil: not measured
 	MHz         float64            `json:"mhz,omitempty"`
 	Percentiles map[string]float64 `json:"percentiles,omitempty"` // p50_us …
 	Note        string             `json:"note,omitempty"`

@@ -215,24 +215,33 @@ func (a *archive) act(ctx context.Context) error {
 }
 
 // swap puts the unpacked folder in Dest's place at once: nobody sees a half of
-// it. From before on the mark says that it is ours.
+// it. From before on the mark says that it is ours, and no longer where it could
+// not be done: else a rollback would take for ours what is not.
 func (a *archive) swap(temp string) error {
 	if err := a.env.writeMark(a.want.Dest, unfinished); err != nil {
 		return err
 	}
-	return a.env.atPlace(a.want.Dest, "", false, func(p *place) error {
-		if a.was.kind == "absent" {
-			err := unix.Renameat2(p.dir, temp, p.dir, p.name, unix.RENAME_NOREPLACE)
-			return errors.Join(err, syncDir(p.dir))
-		}
-		if err := unix.Renameat2(p.dir, temp, p.dir, p.name, unix.RENAME_EXCHANGE); err != nil {
+	how := uint(unix.RENAME_EXCHANGE)
+	if a.was.kind == "absent" {
+		how = unix.RENAME_NOREPLACE
+	}
+	done := false
+	err := a.env.atPlace(a.want.Dest, "", false, func(p *place) error {
+		err := unix.Renameat2(p.dir, temp, p.dir, p.name, how)
+		switch done = err == nil; {
+		case !done:
 			return err
+		case a.keep != "":
+			err = unix.Renameat(p.dir, temp, unix.AT_FDCWD, a.keep)
+		case a.was.kind != "absent":
+			err = p.removeAll(temp)
 		}
-		if a.keep != "" {
-			return errors.Join(unix.Renameat(p.dir, temp, unix.AT_FDCWD, a.keep), syncDir(p.dir))
-		}
-		return errors.Join(p.removeAll(temp), syncDir(p.dir))
+		return errors.Join(err, syncDir(p.dir))
 	})
+	if !done {
+		err = errors.Join(err, a.env.writeMark(a.want.Dest, a.mark))
+	}
+	return err
 }
 
 // removeAll removes a folder with all in it, following no link.

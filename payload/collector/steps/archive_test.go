@@ -193,6 +193,31 @@ func TestArchiveRefused(t *testing.T) {
 	}
 }
 
+// An archive ends at its bounds, in files and in bytes, and not before them.
+func TestArchiveIsBounded(t *testing.T) {
+	data := tarOf(t, member{name: "d/", kind: tar.TypeDir}, member{name: "d/f", content: "four"}, member{name: "d/g", content: "six..."})
+	for _, c := range []struct {
+		files int
+		bytes int64
+		want  string
+	}{{3, 10, ""}, {2, 10, `"d/g": it has more than 2 files`}, {3, 9, `"d/g": it unpacks to more than 0 GiB`}} {
+		dir := t.TempDir()
+		root, err := os.OpenRoot(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer root.Close()
+		u := &unpacker{root: root, uid: -1, gid: -1, mostFiles: c.files, mostBytes: c.bytes, folders: map[string]bool{".": true}}
+		err = u.all(t.Context(), bytes.NewReader(data))
+		if c.want == "" && err != nil || c.want != "" && (err == nil || err.Error() != c.want) {
+			t.Errorf("%d files, %d bytes: %v", c.files, c.bytes, err)
+		}
+		if _, err := os.Stat(filepath.Join(dir, "d/g")); (err == nil) != (c.want == "") {
+			t.Errorf("%d files, %d bytes: the file over the bound: %v", c.files, c.bytes, err)
+		}
+	}
+}
+
 func TestArchiveNotOurs(t *testing.T) {
 	r := newRig(t)
 	s := archiveStep(tarOf(t, goodTar...), r.path("root/opt/tool"))
@@ -224,6 +249,39 @@ func TestArchiveIntoEmptyFolder(t *testing.T) {
 	r.revert()
 	if got := tree(t, r.path("root/opt")); got != "tool: directory -rwxr-x---\n" {
 		t.Error(got)
+	}
+}
+
+// Where the folder cannot be put in its place, what is said of that place stays as
+// it was: undo does not touch what somebody else has put there meanwhile, nor
+// does it miss what was not taken.
+func TestArchiveThatCannotTakeItsPlace(t *testing.T) {
+	for name, c := range map[string]struct{ before, meanwhile, want string }{
+		"another has come": {"", "mkdir %s && echo theirs >%[1]s/file", "theirs"},
+		"it has gone":      {"first", "mv %s %[1]s.moved", "first"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t)
+			dest := r.path("root/opt/tool")
+			if err := os.MkdirAll(r.path("root/opt"), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			if c.before != "" {
+				r.do(archiveStep(tarOf(t, member{name: "x/file", content: c.before}), dest), wire.Changed)
+				r.undos = nil
+			}
+			mark := r.read("root/opt/.tool.vpsctl-archive")
+			r.fake("gzip", fmt.Sprintf(c.meanwhile, dest)+`; exec /bin/gzip "$@"`)
+			r.do(archiveStep(gzipped(t, tarOf(t, goodTar...)), dest), wire.Failed)
+			before := tree(t, r.path("root/opt"))
+			if got := r.read("root/opt/.tool.vpsctl-archive"); got != mark {
+				t.Errorf("the mark says %q, and said %q", got, mark)
+			}
+			r.revert()
+			if after := tree(t, r.path("root/opt")); after != before || strings.Contains(after, "README") || !strings.Contains(after, c.want) {
+				t.Errorf("after undo:\n%s\nbefore:\n%s", after, before)
+			}
+		})
 	}
 }
 
@@ -279,6 +337,31 @@ head -c 100 $S/served >"$f"; echo "E: Failed to fetch: Error reading from server
 	r.do(s, wire.OK)
 	if r.calls() != calls {
 		t.Error("it was fetched again")
+	}
+}
+
+// A part of what the server had once is no part of what it has now: all of it is
+// fetched, once more and at once.
+func TestFetchWithAStalePart(t *testing.T) {
+	const url, body = "https://example.net/x", "the new one"
+	r := newRig(t)
+	part := "run/fetch-" + hexSum([]byte(url))[:16]
+	r.file(part, "the old")
+	r.fake("apt-helper", `for f; do :; done; printf '%s' '`+body+`' | tail -c +$(($(wc -c <"$f" || echo 0) + 1)) >>"$f"`)
+	file, err := r.fetch(t.Context(), url, hexSum([]byte(body)), 1<<20)
+	if err != nil || file != r.path(part) || r.read(part) != body {
+		t.Errorf("%q, %v", r.read(part), err)
+	}
+	if n := strings.Count(r.calls(), "\n"); n != 2 || len(r.notes) > 0 {
+		t.Errorf("%d calls, notes %q", n, r.notes)
+	}
+	// Of what is wrong as a whole there is no third try.
+	r.file(part, "the old")
+	if _, err = r.fetch(t.Context(), url, hexSum(nil), 1<<20); err == nil || !strings.Contains(err.Error(), "its SHA-256 is") {
+		t.Error(err)
+	}
+	if n := strings.Count(r.calls(), "\n"); n != 4 || r.read(part) != "" {
+		t.Errorf("%d calls, left %q", n, r.read(part))
 	}
 }
 
@@ -346,7 +429,7 @@ func FuzzUnpack(f *testing.F) {
 			t.Fatal(err)
 		}
 		defer root.Close()
-		u := &unpacker{root: root, uid: -1, gid: -1, folders: map[string]bool{".": true}}
+		u := &unpacker{root: root, uid: -1, gid: -1, mostFiles: mostFiles, mostBytes: mostBytes, folders: map[string]bool{".": true}}
 		_ = u.all(t.Context(), bytes.NewReader(data))
 		if got := tree(t, filepath.Join(dir, "a")); strings.Count(strings.ReplaceAll(got, "inside/", ""), "\n") < 1 {
 			t.Fatal(got)

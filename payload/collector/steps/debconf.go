@@ -4,25 +4,102 @@ package steps
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
+	_ "embed"
 	"fmt"
+	"os"
+	"runtime"
+	"slices"
 	"strings"
 
 	"github.com/vpsctl/vpsctl/payload/wire"
 )
 
-// answer is a question of debconf with its old value, for the way back.
-type answer struct {
-	Owner    string `json:"owner"`
-	Question string `json:"question"`
-	Known    bool   `json:"known"` // the question was there before
-	Value    string `json:"value,omitempty"`
+// debconfScript writes down what debconf knows of some questions, and makes it so
+// again. debconf's own protocol cannot: it tells an unset value from an empty one
+// as little as a default from an answer, and neither takes an owner away from a
+// question nor brings a lost template back. What is done are the calls that
+// debconf-set-selections makes itself.
+//
+// With "record" it reads lines of asked and gone, and prints those of asked and
+// the record: all questions that are asked for, and those of packages that go.
+// With "restore", or "check", which changes nothing, it reads lines of gone and
+// what record has printed, and prints the names of questions that were not as
+// recorded. Owners that came later, and are no part of what is undone, stay.
+//
+// Fields are parted by tabs: asked QUESTION OWNER; gone PACKAGE; then per item
+// question|template NAME TYPE, owner NAME, field NAME VALUE, flag NAME, variable
+// NAME VALUE.
+//
+//go:embed debconf.pl
+var debconfScript string
+
+// rememberAnswers writes down what debconf knows of the questions that are about
+// to be answered, and of those that packages will find which somebody answered
+// before they were there: purging them takes these answers along. It has to be
+// undone after the packages, so it is recorded before them. Old answers may be
+// secret: they are undo content.
+func (e *Env) rememberAnswers(ctx context.Context, answers []wire.Debconf, fresh []string) error {
+	if len(answers) == 0 && !e.hasQuestions(fresh) {
+		return nil
+	}
+	var asked strings.Builder
+	for _, a := range answers {
+		fmt.Fprintf(&asked, "asked\t%s\t%s\n", a.Question, a.Owner)
+	}
+	content, err := e.debconf(ctx, "record", asked.String()+gone(fresh))
+	if err != nil || len(content) == 0 {
+		return err
+	}
+	u := wire.Undo{Kind: "debconf", What: "take back answers to debconf", Data: map[string]string{"installed": strings.Join(fresh, " ")}}
+	if n := len(answers); n > 0 {
+		u.What = fmt.Sprintf("take back %d answers to debconf", n)
+	}
+	if err := e.Undo(u, content); err != nil {
+		return fmt.Errorf("nothing was changed: the way back could not be kept: %w", err)
+	}
+	return nil
+}
+
+// gone names packages as owners of questions. Those of libraries have their
+// architecture behind them.
+func gone(packages []string) string {
+	var s strings.Builder
+	for _, name := range owners(packages) {
+		s.WriteString("gone\t" + name + "\n")
+	}
+	return s.String()
+}
+
+func owners(packages []string) (all []string) {
+	for _, name := range packages {
+		if all = append(all, name); !strings.Contains(name, ":") {
+			all = append(all, name+":"+runtime.GOARCH) // Debian has the same names for these
+		}
+	}
+	return all
+}
+
+// hasQuestions says that debconf's files, where they are the usual ones, know a
+// question of these packages. Asking debconf itself takes a quarter of a second.
+func (e *Env) hasQuestions(packages []string) bool {
+	all := owners(packages)
+	for _, file := range []string{"config.dat", "passwords.dat"} {
+		b, err := os.ReadFile(e.at("/var/cache/debconf/" + file))
+		if err != nil {
+			continue
+		}
+		for line := range strings.Lines(string(b)) {
+			names, ok := strings.CutPrefix(strings.TrimSuffix(line, "\n"), "Owners: ")
+			if ok && slices.ContainsFunc(strings.Split(names, ", "), func(o string) bool { return slices.Contains(all, o) }) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // preseed answers the questions of packages that are about to be installed.
-// Values go in on standard input, old ones are kept with the undo content: both
-// may be secret.
+// Values go in on standard input: they may be secret.
 func (e *Env) preseed(ctx context.Context, answers []wire.Debconf) error {
 	if len(answers) == 0 {
 		return nil
@@ -30,22 +107,6 @@ func (e *Env) preseed(ctx context.Context, answers []wire.Debconf) error {
 	lines, err := e.selections(answers)
 	if err != nil {
 		return err
-	}
-	var was []answer
-	for _, a := range answers {
-		old := answer{Owner: a.Owner, Question: a.Question}
-		if old.Value, old.Known, err = e.debconf(ctx, a.Owner, "GET "+a.Question); err != nil {
-			return err
-		}
-		was = append(was, old)
-	}
-	content, err := json.Marshal(was)
-	if err != nil {
-		return err
-	}
-	u := wire.Undo{Kind: "debconf", What: fmt.Sprintf("take back %d answers to debconf", len(was))}
-	if err := e.Undo(u, content); err != nil {
-		return fmt.Errorf("nothing was changed: the way back could not be kept: %w", err)
 	}
 	_, err = e.call(ctx, call{name: "debconf-set-selections", stdin: strings.NewReader(lines), env: aptEnv()})
 	return err
@@ -73,42 +134,46 @@ func (e *Env) selections(answers []wire.Debconf) (string, error) {
 	return s.String(), nil
 }
 
-// debconf says one line of debconf's protocol. known is false when it knows no
-// such question.
-func (e *Env) debconf(ctx context.Context, owner, line string) (value string, known bool, err error) {
-	out, err := e.call(ctx, call{name: "debconf-communicate", args: []string{owner}, stdin: strings.NewReader(line + "\n"), env: aptEnv()})
-	// It ends with the code that it answers.
-	if f := (*failure)(nil); err != nil && !(errors.As(err, &f) && f.rc != nil && len(out) > 0) {
-		return "", false, err
-	}
-	code, value, _ := strings.Cut(strings.TrimRight(string(out), "\n"), " ")
-	switch code {
-	case "0":
-		return value, true, nil
-	case "10": // no such question
-		return "", false, nil
-	}
-	verb, _, _ := strings.Cut(line, " ")
-	return "", false, fmt.Errorf("debconf-communicate %s: it answered %s", verb, code)
+// debconf runs the script.
+func (e *Env) debconf(ctx context.Context, verb, input string) ([]byte, error) {
+	return e.call(ctx, call{name: "perl", args: []string{"-e", debconfScript, "--", verb}, stdin: strings.NewReader(input), env: aptEnv()})
 }
 
 func revertDebconf(ctx context.Context, env *Env, u wire.Undo) error {
-	content, err := env.saved(u)
+	_, err := env.backToRecord(ctx, "restore", u)
+	return err
+}
+
+func (e *Env) debconfResidue(ctx context.Context, u wire.Undo) (string, error) {
+	names, err := e.backToRecord(ctx, "check", u)
+	if err != nil || names == "" {
+		return "", err
+	}
+	return "debconf knows otherwise than before: " + someOf(strings.Fields(names)), nil
+}
+
+// backToRecord has the script make, or only look at, what it has recorded. What
+// packages that are there still know is theirs.
+func (e *Env) backToRecord(ctx context.Context, verb string, u wire.Undo) (differing string, err error) {
+	content, err := e.saved(u)
 	if err != nil {
-		return err
+		return "", err
 	}
-	var was []answer
-	if err := json.Unmarshal(content, &was); err != nil {
-		return fmt.Errorf("read the record: %w", err)
+	now, err := e.debs(ctx)
+	if err != nil {
+		return "", err
 	}
-	for _, a := range was {
-		line := "UNREGISTER " + a.Question
-		if a.Known {
-			line = "SET " + a.Question + " " + a.Value
-		}
-		if _, _, err := env.debconf(ctx, a.Owner, line); err != nil {
-			return err
-		}
+	left := slices.DeleteFunc(strings.Fields(u.Data["installed"]), func(n string) bool { return !isPackage(n) || now[n].present() })
+	out, err := e.debconf(ctx, verb, gone(left)+string(content))
+	return string(out), err
+}
+
+// disown has debconf forget what packages have left there that are purged: most
+// do it themselves.
+func (e *Env) disown(ctx context.Context, purged []string) error {
+	if len(purged) == 0 || !e.hasQuestions(purged) {
+		return nil
 	}
-	return nil
+	_, err := e.debconf(ctx, "restore", gone(purged))
+	return err
 }

@@ -4,10 +4,14 @@ package steps
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"runtime"
 	"slices"
 	"strings"
+	"sync/atomic"
+
+	"golang.org/x/sys/unix"
 )
 
 // debs are the packages dpkg knows, by name; those of another architecture
@@ -84,41 +88,51 @@ func parseDebs(data []byte) debs {
 }
 
 // debs asks dpkg for all packages at once, which takes 10 ms; one question for
-// each package takes longer than that.
+// each package takes longer than that. It is not asked again while its database
+// is the same. The answer is everybody's: nobody may change it.
 func (e *Env) debs(ctx context.Context) (debs, error) {
 	if e.look("dpkg-query") == "" {
 		return nil, failf("on other systems, use a run step", "package steps need apt (Debian, Ubuntu): there is no dpkg-query here")
 	}
+	before := e.dpkgState()
+	if known := lastDebs.Load(); known != nil && before != "" && known.state == before {
+		return known.debs, nil
+	}
 	out, err := e.call(ctx, call{name: "dpkg-query", args: []string{"-W", "-f", dpkgFormat}})
-	return parseDebs(out), err
+	now := parseDebs(out)
+	if err == nil && before != "" && e.dpkgState() == before {
+		lastDebs.Store(&answered{before, now})
+	}
+	return now, err
 }
 
-// transaction is what apt says it would do.
-type transaction struct {
-	fresh    []string // newly installed
-	upgraded []string
-	removed  []string
+// answered is what dpkg last said, and what its database was then.
+type answered struct {
+	state string
+	debs  debs
 }
 
-// parseSimulation reads the answer of apt-get -s.
-func parseSimulation(data []byte) transaction {
-	var t transaction
+var lastDebs atomic.Pointer[answered]
+
+// dpkgState names the database as it is: dpkg writes each change into updates, and
+// then all of them into a new file. "" while it is in the middle of that.
+func (e *Env) dpkgState() string {
+	dir := e.at("/var/lib/dpkg")
+	var st unix.Stat_t
+	if changes, err := os.ReadDir(dir + "/updates"); err != nil || len(changes) > 0 || unix.Stat(dir+"/status", &st) != nil {
+		return ""
+	}
+	return fmt.Sprint(dir, st.Dev, st.Ino, st.Size, st.Mtim, st.Ctim)
+}
+
+// removals are the packages that would go, in the answer of apt-get -s.
+func removals(data []byte) (names []string) {
 	for line := range strings.Lines(string(data)) {
-		f := strings.Fields(line)
-		if len(f) < 2 {
-			continue
-		}
-		name := native(f[1])
-		switch {
-		case f[0] == "Remv" || f[0] == "Purg":
-			t.removed = append(t.removed, name)
-		case f[0] == "Inst" && len(f) > 2 && strings.HasPrefix(f[2], "["): // [the old version]
-			t.upgraded = append(t.upgraded, name)
-		case f[0] == "Inst":
-			t.fresh = append(t.fresh, name)
+		if f := strings.Fields(line); len(f) > 1 && (f[0] == "Remv" || f[0] == "Purg") {
+			names = append(names, native(f[1]))
 		}
 	}
-	return t
+	return names
 }
 
 // isPackage refuses what apt would read as an option, a version, a pattern or,

@@ -27,18 +27,18 @@ const (
 // (hex SHA-256) only these bytes are returned.
 func (e *Env) fetch(ctx context.Context, url, hash string, size int64) (string, error) {
 	file := filepath.Join(e.RunDir, "fetch-"+hexSum([]byte(url))[:16])
-	var err error
 	for n := 1; ; n++ {
 		had := fileSize(file)
-		if err = e.fetchOnce(ctx, url, file, size); err == nil {
-			err = checkSum(file, hash)
-			if err == nil {
+		err := e.fetchOnce(ctx, url, file, size)
+		if err == nil {
+			if err = checkSum(file, hash); err == nil {
 				return file, nil
 			}
 			os.Remove(file)
-			if had == 0 { // else it was the old part that did not fit
-				return "", fmt.Errorf("%s: %w", url, err)
+			if had > 0 && n < fetchTries { // it was the old part that did not fit
+				continue
 			}
+			return "", fmt.Errorf("%s: %w", url, err)
 		}
 		var f *failure
 		if !errors.As(err, &f) || !f.retryable {

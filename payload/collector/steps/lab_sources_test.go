@@ -58,7 +58,10 @@ func noise(n int) string {
 
 // labSources is all that an undo of a source must bring back.
 const labSources = `find /etc/apt /usr/share/keyrings /var/lib/apt/lists /opt /srv -printf '%p %M %u %l ' ! -type d -exec sha256sum {} \; -o -printf '\n' 2>/dev/null | grep -v lists/lock | sort;
-	dpkg-query -W -f '${binary:Package} ${db:Status-Abbrev} ${Version}\n'; grep -v '^$' /var/cache/debconf/config.dat | sort`
+	dpkg-query -W -f '${binary:Package} ${db:Status-Abbrev} ${Version}\n'; ` + labDebconf
+
+// labDebconf is all that debconf knows.
+const labDebconf = `cat /var/cache/debconf/config.dat /var/cache/debconf/passwords.dat /var/cache/debconf/templates.dat`
 
 func labRepository(t *testing.T, url string) wire.Step {
 	return wire.Step{Name: "r", Repository: &wire.AptRepository{Name: "vendor", URIs: []string{url + "/repo"}, Suites: []string{"stable"}, Components: []string{"main"},
@@ -88,6 +91,31 @@ func TestLabRepository(t *testing.T) {
 		t.Error(cmp.Diff(before, after))
 	}
 	r.sh("apt-get update -q -o APT::Update::Error-Mode=any")
+}
+
+// Somebody had answered a question of the package before it was there; another
+// one belongs to a package that stays.
+func TestLabDebconf(t *testing.T) {
+	r := labRig(t)
+	r.sh("apt-get update -q; printf 'dma dma/mailname string theirs.example.org\\ndma dma/mailname seen false\\n' | debconf-set-selections")
+	defer r.sh("echo PURGE | debconf-communicate dma")
+	before := r.sh(labPackages + "; " + labDebconf)
+	s := pkgs("dma")
+	s.Packages.Debconf = []wire.Debconf{{Owner: "dma", Question: "dma/mailname", Type: "string", Value: "ours.example.org"},
+		{Owner: "dma", Question: "dma/relayhost", Type: "string", Value: ""},
+		{Owner: "dma", Question: "tzdata/Areas", Type: "select", Value: "Asia"}}
+	r.do(s, wire.Changed)
+	r.sh("grep -x ours.example.org /etc/mailname; debconf-show dma | grep 'tzdata/Areas: Asia'")
+	r.revert()
+	r.revert()
+	if after := r.sh(labPackages + "; " + labDebconf); after != before {
+		t.Error(cmp.Diff(before, after))
+	}
+	for _, u := range r.undos {
+		if left, err := Residue(t.Context(), r.Env, u); left != "" || err != nil {
+			t.Error(u.Kind, left, err)
+		}
+	}
 }
 
 func TestLabRepositoryOfAnother(t *testing.T) {

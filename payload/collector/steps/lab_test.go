@@ -48,18 +48,42 @@ func TestLabPackages(t *testing.T) {
 	got := r.do(pkgs("tmux", "jq", "bash"), wire.Changed)
 	t.Log(got.Reason, r.undos[0], r.notes)
 	r.sh("tmux -V && jq --version")
-	start := time.Now()
-	r.do(pkgs("tmux", "jq", "bash"), wire.OK)
-	if took := time.Since(start); took > 500*time.Millisecond {
-		t.Errorf("a check that holds took %v", took)
-	} else {
-		t.Log("a check that holds takes", took)
+	took := time.Hour
+	for range 3 { // others may be at work on the machine
+		start := time.Now()
+		r.do(pkgs("tmux", "jq", "bash"), wire.OK)
+		took = min(took, time.Since(start))
+	}
+	if t.Log("a check that holds takes", took); took > 500*time.Millisecond {
+		t.Error("that is too long")
 	}
 	r.revert()
 	if after := r.sh(labPackages); after != before {
 		t.Errorf("after undo:\n%s\nbefore:\n%s", after, before)
 	}
 	r.sh(`test -z "$(dpkg --audit)"`)
+}
+
+// What systemd says itself is what systemctl says.
+func TestLabUnit(t *testing.T) {
+	r := labRig(t)
+	r.sh("systemctl mask -q lab-masked.service; printf '[Service]\\nType=oneshot\\nExecStart=false\\n' >/run/systemd/system/lab-fails.service; systemctl start lab-fails || true")
+	defer r.sh("systemctl unmask -q lab-masked.service; rm /run/systemd/system/lab-fails.service; systemctl reset-failed lab-fails; systemctl daemon-reload")
+	for _, name := range []string{"ssh", "ssh.service", "sshd", "systemd-journald", "getty@tty1", "no-such-unit", "lab-masked", "lab-fails", "systemd-tmpfiles-clean"} {
+		got, ok := r.Env.askUnit(name)
+		out, err := r.Env.systemctl(t.Context(), "show", "-p", strings.Join(unitProperties, ","), "--", strings.TrimSuffix(name, ".service")+".service")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := parseUnit(out); !ok || got != want {
+			t.Errorf("%s: %+v, %v; systemctl says %+v", name, got, ok, want)
+		}
+	}
+	for _, name := range []string{"", "a.timer", "a b", "a@", "../x", "-.mount"} {
+		if u, ok := r.Env.askUnit(name); ok {
+			t.Errorf("%q was asked for: %+v", name, u)
+		}
+	}
 }
 
 func TestLabUnknownPackage(t *testing.T) {

@@ -137,3 +137,66 @@ func TestLookAtUsers(t *testing.T) {
 		t.Errorf("one that is done: %+v", got)
 	}
 }
+
+// Of a source that is to come, and of one that says something else, the text is
+// shown; its key is not fetched for that.
+func TestLookAtRepositories(t *testing.T) {
+	needRoot(t) // what apt trusts must be root's
+	r, s := repoRig(t)
+	before := tree(t, r.path("root"))
+	byURL := *s.Repository
+	byURL.Key, byURL.KeyURL = nil, "https://example.net/k.asc"
+	text := newRepository(r.Env, s.Repository).entry.text()
+	got := Look(t.Context(), r.Env, &wire.Step{Name: "r", Repository: &byURL})
+	if got.Status != wire.Changed || got.Found == nil || *got.Found != (wire.Found{Path: byURL.Path, Want: text}) {
+		t.Errorf("%+v %+v", got, got.Found)
+	}
+	r.has("the source "+byURL.Path+": was not there", got.Reason) // by these words a report knows that it is made
+	if after := tree(t, r.path("root")); after != before || r.calls() != "" || len(r.undos) > 0 {
+		t.Errorf("a look called %q and left\n%s", r.calls(), after)
+	}
+	r.do(s, wire.Changed)
+	if got = Look(t.Context(), r.Env, &s); got.Status != wire.OK || got.Found != nil {
+		t.Errorf("one that is done: %+v", got)
+	}
+	other := strings.Replace(text, "Suites: stable", "Suites: testing", 1)
+	r.file("root/etc/apt/sources.list.d/vendor.sources", other)
+	got = Look(t.Context(), r.Env, &s)
+	if got.Status != wire.Changed || got.Reason != "the source says something else" || got.Found == nil || got.Found.Was != other || got.Found.Want != text {
+		t.Errorf("another one: %+v %+v", got, got.Found)
+	}
+	r.Env.Root = false
+	if got = Look(t.Context(), r.Env, &s); got.Status != wire.Failed || !strings.Contains(got.Hint, "become") {
+		t.Errorf("without root: %+v", got)
+	}
+}
+
+// An archive is known by the mark of what it was unpacked from: nothing is fetched
+// to see what would be done.
+func TestLookAtArchives(t *testing.T) {
+	r := newRig(t)
+	r.fake("apt-helper", "exit 1")
+	dest := r.path("root/opt/tool")
+	here := archiveStep(tarOf(t, goodTar...), dest)
+	far := archiveStep(tarOf(t, member{name: "x/only", content: "2"}), dest)
+	far.Archive.Content, far.Archive.URL = nil, "https://example.net/t.tgz"
+	before := tree(t, r.dir)
+	if got := Look(t.Context(), r.Env, &far); got.Status != wire.Changed || got.Reason != "was not there" || tree(t, r.dir) != before {
+		t.Errorf("%+v", got)
+	}
+	r.do(here, wire.Changed)
+	before, r.undos = tree(t, r.dir), nil
+	if got := Look(t.Context(), r.Env, &here); got.Status != wire.OK {
+		t.Errorf("one that is done: %+v", got)
+	}
+	if got := Look(t.Context(), r.Env, &far); got.Status != wire.Changed || got.Reason != "is from another archive" {
+		t.Errorf("another one: %+v", got)
+	}
+	far.Archive.Dest = r.path("root/etc")
+	if got := Look(t.Context(), r.Env, &far); got.Status != wire.Failed || !strings.Contains(got.Reason, "did not come from an archive of ours") {
+		t.Errorf("a folder of others: %+v", got)
+	}
+	if after := tree(t, r.dir); after != before || r.calls() != "" || len(r.undos) > 0 {
+		t.Errorf("a look called %q and left\n%s", r.calls(), after)
+	}
+}

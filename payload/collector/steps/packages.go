@@ -22,20 +22,14 @@ type packages struct {
 	want    *wire.Packages
 	before  debs
 	missing []string
-	plan    transaction
+	fresh   []string // what apt was about to install newly when it was asked
 	lists   lists
 	release func() // ends our hold on apt's daily lock; nil before we have it
-	fetched func() // returns when what can be downloaded without apt has been; may be nil
 }
 
 func doPackages(ctx context.Context, env *Env, want *wire.Packages) Result {
 	p := &packages{env: env, want: want, lists: lists{env: env}}
-	ctx, cancel := context.WithCancel(ctx)
 	defer func() {
-		cancel()
-		if p.fetched != nil {
-			p.fetched()
-		}
 		if p.release != nil {
 			p.release()
 		}
@@ -65,9 +59,9 @@ func (p *packages) differs(ctx context.Context) (string, error) {
 	return "not installed: " + strings.Join(p.missing, " "), nil
 }
 
-// remember waits for whoever else works with packages, repairs, refreshes the
-// lists where they are too old, and asks apt what it would do: that, written
-// down before it happens, is the way back even from the middle of it.
+// remember waits for whoever else works with packages, repairs, and refreshes
+// the lists where they are too old. The way back is kept by act, as soon as apt
+// knows what it will do.
 func (p *packages) remember(ctx context.Context) (*wire.Undo, []byte, error) {
 	if !p.env.Root {
 		return nil, nil, needsRoot("packages")
@@ -82,17 +76,7 @@ func (p *packages) remember(ctx context.Context) (*wire.Undo, []byte, error) {
 	if _, err := p.differs(ctx); err != nil { // somebody else or the repair may have done it
 		return nil, nil, err
 	}
-	if err := p.lists.refreshIfOld(ctx); err != nil {
-		return nil, nil, err
-	}
-	if p.env.Fetch != nil && len(p.missing) > 0 {
-		p.fetched = p.env.Fetch(ctx, p.want)
-	}
-	if err := p.simulate(ctx); err != nil {
-		return nil, nil, err
-	}
-	p.tell()
-	return p.undo(p.plan.fresh), p.before.list(), nil
+	return nil, nil, p.lists.refreshIfOld(ctx)
 }
 
 func (e *Env) repairIfNeeded(ctx context.Context) error {
@@ -104,25 +88,29 @@ func (e *Env) repairIfNeeded(ctx context.Context) error {
 	return e.repair(ctx)
 }
 
-func (p *packages) simulate(ctx context.Context) error {
-	out, err := p.env.apt(ctx, call{}, "install", p.installArgs("-s")...)
-	if err != nil && isCause(err, unknownPackage) && !p.lists.fresh {
-		if err := p.lists.refresh(ctx, "a wanted package is not in them"); err != nil {
-			return err
-		}
-		out, err = p.env.apt(ctx, call{}, "install", p.installArgs("-s")...)
+// first is done when apt is ready to begin: the way back is written down, which
+// holds even from the middle of it, and the answers to questions are there.
+func (p *packages) first(ctx context.Context, plan transaction) error {
+	p.fresh = plan.fresh
+	tell(p.env, plan)
+	if err := p.env.rememberAnswers(ctx, p.want.Debconf, plan.fresh); err != nil {
+		return err
 	}
-	p.plan = parseSimulation(out)
-	return p.lists.blame(err)
+	if u := p.undo(plan.fresh); u != nil {
+		if err := p.env.Undo(*u, p.before.list()); err != nil {
+			return fmt.Errorf("nothing was changed: the way back could not be kept: %w", err)
+		}
+	}
+	return p.env.preseed(ctx, p.want.Debconf)
 }
 
 // tell warns of what rollback will not bring back.
-func (p *packages) tell() {
-	if n := len(p.plan.removed); n > 0 {
-		p.env.Note("warn", fmt.Sprintf("apt removes %d packages for this, which rollback does not bring back: %s", n, someOf(p.plan.removed)))
+func tell(env *Env, plan transaction) {
+	if n := len(plan.removed); n > 0 {
+		env.Note("warn", fmt.Sprintf("apt removes %d packages for this, which rollback does not bring back: %s", n, someOf(plan.removed)))
 	}
-	if n := len(p.plan.upgraded); n > 0 {
-		p.env.Note("info", fmt.Sprintf("apt upgrades %d packages for this, which rollback does not take back: %s", n, someOf(p.plan.upgraded)))
+	if n := len(plan.upgraded); n > 0 {
+		env.Note("info", fmt.Sprintf("apt upgrades %d packages for this, which rollback does not take back: %s", n, someOf(plan.upgraded)))
 	}
 }
 
@@ -149,20 +137,34 @@ func (p *packages) act(ctx context.Context) error {
 	if len(p.missing) == 0 { // the repair was enough
 		return nil
 	}
-	if err := p.env.preseed(ctx, p.want.Debconf); err != nil {
-		return err
-	}
-	if p.fetched != nil {
-		p.fetched()
-	}
-	err := p.env.transaction(ctx, "install", p.installArgs()...)
-	if err != nil && isCause(err, staleLists) && !p.lists.fresh && ctx.Err() == nil {
-		if err := p.lists.refresh(ctx, "a package has gone from the mirror"); err != nil {
+	err := p.install(ctx)
+	if why := p.needsLists(err); why != "" && ctx.Err() == nil {
+		if err := p.lists.refresh(ctx, why); err != nil {
 			return err
 		}
-		err = p.env.transaction(ctx, "install", p.installArgs()...)
+		err = p.install(ctx)
 	}
 	return errors.Join(p.lists.blame(err), p.rememberMore(context.WithoutCancel(ctx)))
+}
+
+// needsLists says why newer lists may help where installing failed.
+func (p *packages) needsLists(err error) string {
+	switch {
+	case err == nil || p.lists.fresh:
+		return ""
+	case isCause(err, staleLists):
+		return "a package has gone from the mirror"
+	case isCause(err, unknownPackage):
+		return "a wanted package is not in them"
+	}
+	return ""
+}
+
+func (p *packages) install(ctx context.Context) error {
+	if p.env.Fetch != nil {
+		p.env.Fetch(ctx, p.want)
+	}
+	return p.env.install(ctx, func(plan transaction) error { return p.first(ctx, plan) }, p.installArgs()...)
 }
 
 // rememberMore writes down what came beyond the plan: lists that were refreshed
@@ -174,7 +176,7 @@ func (p *packages) rememberMore(ctx context.Context) error {
 	}
 	var more []string
 	for name, d := range after {
-		if d.present() && !p.before[name].present() && !slices.Contains(p.plan.fresh, name) {
+		if d.present() && !p.before[name].present() && !slices.Contains(p.fresh, name) {
 			more = append(more, name)
 		}
 	}

@@ -21,8 +21,8 @@ import (
 // NAME-data along. $S/known lists what the lists know, $S/mirror what an update
 // adds; $S/fail, if there, is said instead of an install, once.
 const fakeApt = `
-verb=$1; shift; sim=; names=
-while [ $# -gt 0 ]; do case $1 in -s) sim=1;; -o) shift;; -*) ;; *) names="$names $1";; esac; shift; done
+verb=$1; shift; sim=; names=; ask=
+while [ $# -gt 0 ]; do case $1 in -s) sim=1;; -o) case $2 in DPkg::Pre-Install-Pkgs::=*) ask=${ask:-${2#*::=}};; esac; shift;; -c) shift;; -*) ;; *) names="$names $1";; esac; shift; done
 case $verb in
 update) [ ! -e $S/update-fails ] || { cat $S/update-fails >&2; exit 100; }
 	cat $S/mirror >>$S/known; mkdir -p $S/root/var/lib/apt/lists; touch $S/root/var/lib/apt/lists/x_Packages ;;
@@ -31,6 +31,9 @@ install) for n in $names; do
 		[ -z "$sim" ] || { echo "Inst $n-data (1.0 Debian:13 [all])"; echo "Inst $n (1.0 Debian:13 [amd64])"; }
 	done
 	[ -z "$sim" ] || exit 0
+	[ -z "$names" ] || { printf 'VERSION 3\nAPT=1\n\n'; for n in $names; do
+		printf '%s - - none < 1.0 all none /x.deb\n' $n-data; printf '%s - - none < 1.0 amd64 same /x.deb\n' $n; done; } |
+		sh -c "${ask:-true}" || { echo "E: Sub-process /bin/sh returned an error code (1)" >&2; exit 100; }
 	if [ -e $S/fail ]; then cat $S/fail >&2; rm $S/fail; exit 100; fi
 	[ ! -e $S/slow ] || { touch $S/going; while [ -e $S/slow ]; do sleep 0.02; done; }
 	for n in $names; do printf "$n\tii \t\n$n-data\tii \t\n" >>$S/installed; echo "Setting up $n"; done ;;
@@ -46,6 +49,7 @@ func aptRig(t *testing.T) *rig {
 	r := newRig(t)
 	r.fake("dpkg-query", "cat $S/installed")
 	r.fake("apt-get", fakeApt)
+	r.fake("apt-config", "cat $S/hooks 2>/dev/null || true")
 	r.fake("dpkg", `case "$*" in *--audit) cat $S/broken 2>/dev/null; exit 0;; *) rm -f $S/broken; sed -i 's/iF /ii /' $S/installed;; esac`)
 	r.file("installed", "bash\tii \t\nmawk\tii \tawk\nhalf\tiF \t\n")
 	r.file("known", "vim\nhalf\n")
@@ -97,6 +101,45 @@ func TestPackagesThereAndBack(t *testing.T) {
 	r.revert()
 	if now := r.read("installed"); now != before+"admins\tii \t\n" {
 		t.Errorf("after undo %q", now)
+	}
+}
+
+func TestPackagesWithWhatTheyRecommend(t *testing.T) {
+	r := aptRig(t)
+	s := pkgs("vim")
+	s.Packages.Recommends = true
+	r.do(s, wire.Changed)
+	r.has("--no-upgrade --install-recommends -- vim\n", r.calls())
+	if strings.Contains(r.calls(), "--no-install-recommends") {
+		t.Error(r.calls())
+	}
+}
+
+// What others have apt run before it begins is still run, behind our own; what
+// only talks to a person is not.
+func TestPackagesKeepHooksOfOthers(t *testing.T) {
+	r := aptRig(t)
+	r.file("hooks", "/usr/bin/apt-listchanges --apt || test $? -lt 10\n/usr/sbin/dpkg-preconfigure --apt || true\n/opt/mine \"a b\"\n")
+	r.do(pkgs("vim"), wire.Changed)
+	r.has("/ask.sh -o DPkg::Pre-Install-Pkgs::=/opt/mine \"a b\" --no-upgrade", r.calls())
+	if calls := r.calls(); strings.Contains(calls, "preconfigure") || strings.Contains(calls, "listchanges") {
+		t.Error(calls)
+	}
+}
+
+// apt is told to go on only when the way back is on the disk.
+func TestPackagesWithoutAWayBack(t *testing.T) {
+	r := aptRig(t)
+	before := r.read("installed")
+	r.Env.Undo = func(wire.Undo, []byte) error { return unix.ENOSPC }
+	got := r.do(pkgs("vim"), wire.Failed)
+	r.has("nothing was changed", got.Reason)
+	r.has("df -h", got.Hint)
+	if now := r.read("installed"); now != before {
+		t.Errorf("now %q", now)
+	}
+	if left, _ := filepath.Glob(r.path("run/apt-*")); len(left) != 0 {
+		t.Errorf("left: %q", left)
 	}
 }
 

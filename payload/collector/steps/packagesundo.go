@@ -55,7 +55,10 @@ func revertPackages(ctx context.Context, env *Env, u wire.Undo) error {
 			return err
 		}
 	}
-	return env.allGone(context.WithoutCancel(ctx), before, names)
+	if err := env.allGone(context.WithoutCancel(ctx), before, names); err != nil {
+		return err
+	}
+	return env.disown(ctx, purge)
 }
 
 // clearWreck makes removing possible again where a transaction was killed: what
@@ -111,7 +114,7 @@ func (e *Env) removesOnly(ctx context.Context, names []string) error {
 	if err != nil {
 		return err
 	}
-	others := slices.DeleteFunc(parseSimulation(out).removed, func(n string) bool { return slices.Contains(names, n) })
+	others := slices.DeleteFunc(removals(out), func(n string) bool { return slices.Contains(names, n) })
 	if len(others) > 0 {
 		return failf("remove them first, or keep what they need: apt-get remove "+strings.Join(others, " "),
 			"%d packages that came later would go too: %s", len(others), someOf(others))

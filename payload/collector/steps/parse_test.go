@@ -4,6 +4,7 @@ package steps
 
 import (
 	"bytes"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -33,10 +34,22 @@ func TestParseLocks(t *testing.T) {
 	}
 }
 
-func TestParseSimulation(t *testing.T) {
-	got := parseSimulation([]byte("Reading package lists...\nRemv exim4 [4.98]\nInst libc6 [2.40-1] (2.41-1 Debian:13 [amd64]) [libc6-dev:amd64 ]\n" +
-		"Inst vim (9.1 Debian:13 [amd64])\nInst libc6:i386 (2.41-1 Debian:13 [i386])\nConf vim (9.1 Debian:13 [amd64])\nPurg nano* [8]\n"))
-	want := transaction{fresh: []string{"vim", "libc6:i386"}, upgraded: []string{"libc6"}, removed: []string{"exim4", "nano*"}}
+func TestRemovals(t *testing.T) {
+	got := removals([]byte("Reading package lists...\nRemv exim4 [4.98]\nRemv libc6:i386 [2.41-1]\nInst vim (9.1 Debian:13 [amd64])\nConf vim (9.1 Debian:13 [amd64])\nPurg nano* [8]\nRemv\n"))
+	if d := cmp.Diff([]string{"exim4", "libc6:i386", "nano*"}, got); d != "" {
+		t.Error(d)
+	}
+}
+
+func TestParsePlan(t *testing.T) {
+	got := parsePlan([]byte("VERSION 3\nAPT::Architecture=" + "amd64\n\n" +
+		"libc6 2.40-1 " + runtime.GOARCH + " same < 2.41-1 " + runtime.GOARCH + " same /var/cache/apt/archives/libc6_2.41-1.deb\n" +
+		"vim - - none < 9.1 " + runtime.GOARCH + " none /var/cache/apt/archives/vim.deb\n" +
+		"vim-common - - none < 9.1 all foreign /var/cache/apt/archives/vim-common.deb\n" +
+		"libc6 - - none < 2.41-1 i386 same /var/cache/apt/archives/libc6_2.41-1_i386.deb\n" +
+		"vim - - none < 9.1 " + runtime.GOARCH + " none **CONFIGURE**\n" +
+		"nano 8 " + runtime.GOARCH + " none > - - none **REMOVE**\nrubbish\n"))
+	want := transaction{fresh: []string{"vim", "vim-common", "libc6:i386"}, upgraded: []string{"libc6"}, removed: []string{"nano"}}
 	if d := cmp.Diff(want, got, cmp.AllowUnexported(transaction{})); d != "" {
 		t.Error(d)
 	}
@@ -85,7 +98,8 @@ func FuzzParseDebs(f *testing.F) {
 				t.Errorf("%q: %q, then %q", name, p.status, back[name].status)
 			}
 		}
-		_ = parseSimulation(data)
+		_ = removals(data)
+		_ = parsePlan(data)
 	})
 }
 

@@ -20,6 +20,8 @@ func Residue(ctx context.Context, env *Env, u wire.Undo) (string, error) {
 		return env.fileResidue(u)
 	case "packages":
 		return env.packagesResidue(ctx, u)
+	case "debconf":
+		return env.debconfResidue(ctx, u)
 	case "archive":
 		now, err := env.readMark(u.Data["dest"])
 		if err == nil && now != u.Data["mark"] {

@@ -3,6 +3,8 @@
 package steps
 
 import (
+	"errors"
+	"os"
 	"testing"
 
 	"github.com/vpsctl/vpsctl/payload/wire"
@@ -17,8 +19,9 @@ case "$*" in
 	echo "UnitFileState=$(cat $S/file)"; echo "CanReload=$(cat $S/canreload)"
 	if [ -e $S/stale ]; then echo NeedDaemonReload=yes; else echo NeedDaemonReload=no; fi ;;
 *" daemon-reload") rm -f $S/stale; [ ! -e $S/after-reload ] || echo loaded >$S/load ;;
-*" enable "*) echo enabled >$S/file ;;
+*" enable "*) [ -e $S/no-install ] || echo enabled >$S/file ;;
 *" disable "*) echo disabled >$S/file ;;
+*" link "*) echo linked >$S/file ;;
 *" start "*|*" restart "*)
 	if [ -e $S/broken ]; then n=$(cat $S/broken); echo $((n-1)) >$S/broken
 		if [ $n -gt 0 ]; then echo failed >$S/active; echo "Job for $last failed." >&2; exit 1; fi; fi
@@ -53,8 +56,12 @@ func TestServiceThereAndBack(t *testing.T) {
 		{"failed", "enabled", wire.Service{State: "running"}, "active\n", "enabled"},
 		{"active", "enabled", wire.Service{Enabled: no(), State: "stopped"}, "inactive\n", "disabled\n"},
 		{"active", "enabled", wire.Service{Enabled: no()}, "active", "disabled\n"},
+		{"active", "linked", wire.Service{Enabled: yes()}, "active", "enabled\n"},
 	} {
 		r := systemdRig(t, "loaded", c.active, c.file)
+		if err := errors.Join(os.MkdirAll(r.path("root/etc/systemd/system"), 0o755), os.Symlink("/opt/x.service", r.path("root/etc/systemd/system/x.service"))); err != nil {
+			t.Fatal(err)
+		}
 		c.want.Name = "x"
 		s := wire.Step{Name: "s", Service: &c.want}
 		r.do(s, wire.Changed)
@@ -64,8 +71,11 @@ func TestServiceThereAndBack(t *testing.T) {
 		r.do(s, wire.OK)
 		r.revert()
 		was, back := parseUnit([]byte("ActiveState="+c.active+"\nUnitFileState="+c.file)), parseUnit([]byte("ActiveState="+r.read("active")+"\nUnitFileState="+r.read("file")))
-		if was.running() != back.running() || was.on() != back.on() {
+		if was.running() != back.running() || was.on() != back.on() || (was.file == "linked") != (back.file == "linked") {
 			t.Errorf("%+v: after undo %+v", c, back)
+		}
+		if c.file == "linked" {
+			r.has(" link -- /opt/x.service", r.calls())
 		}
 	}
 }
@@ -91,6 +101,16 @@ func TestServiceFailures(t *testing.T) {
 	got = r.do(wire.Step{Name: "s", Service: &want}, wire.Failed)
 	r.has("Job for x failed.", got.Stderr)
 	r.has("the unit said why", got.Stderr)
+
+	r = systemdRig(t, "loaded", "inactive", "linked")
+	r.file("no-install", "")
+	got = r.do(wire.Step{Name: "s", Service: &wire.Service{Name: "x", Enabled: yes()}}, wire.Failed)
+	r.has("no [Install] section", got.Reason)
+	r.has("WantedBy=", got.Hint)
+	r.revert()
+	if f := r.read("file"); f != "linked" {
+		t.Errorf("is %q", f)
+	}
 
 	r = systemdRig(t, "loaded", "inactive", "disabled")
 	r.Root = false

@@ -49,9 +49,9 @@ type Env struct {
 	// Turn waits until no other phase of the run changes packages; nil when there
 	// is none. The caller gives the turn back.
 	Turn func(ctx context.Context) (release func(), err error)
-	// Fetch begins to download what a package step wants, unless that is there or
-	// on its way; wait returns when that has ended, well or not. May be nil.
-	Fetch func(ctx context.Context, want *wire.Packages) (wait func())
+	// Fetch downloads what a package step wants, unless that is there, and returns
+	// when that has ended, well or not. May be nil.
+	Fetch func(ctx context.Context, want *wire.Packages)
 	// FetchTime is how long one attempt of a download may make no progress.
 	FetchTime time.Duration
 	// AptConfig is a file that APT_CONFIG names to scripts; "" = none.

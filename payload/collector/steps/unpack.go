@@ -21,13 +21,15 @@ import (
 // unpacker writes the files of a tar archive below an opened folder. It trusts
 // nothing in the archive: os.Root keeps every name inside.
 type unpacker struct {
-	root     *os.Root
-	strip    int
-	uid, gid int
-	files    int
-	bytes    int64
-	links    []string
-	folders  map[string]bool
+	root      *os.Root
+	strip     int
+	uid, gid  int
+	mostFiles int
+	mostBytes int64
+	files     int
+	bytes     int64
+	links     []string
+	folders   map[string]bool
 }
 
 // unpack unpacks the archive in file into the new folder dir, which has whatever
@@ -47,7 +49,7 @@ func (e *Env) unpack(ctx context.Context, file, dir string, strip, uid, gid int)
 			return err
 		}
 		return p.inside(p.name, func(root *os.Root) error {
-			u := &unpacker{root: root, strip: strip, uid: uid, gid: gid, folders: map[string]bool{".": true}}
+			u := &unpacker{root: root, strip: strip, uid: uid, gid: gid, mostFiles: mostFiles, mostBytes: mostBytes, folders: map[string]bool{".": true}}
 			inner = u.all(ctx, stream)
 			return nil
 		})
@@ -165,8 +167,8 @@ func (u *unpacker) one(m *tarMember, content io.Reader) error {
 	if err != nil || name == "" {
 		return err
 	}
-	if u.files++; u.files > mostFiles {
-		return failf("", "it has more than %d files", mostFiles)
+	if u.files++; u.files > u.mostFiles {
+		return failf("", "it has more than %d files", u.mostFiles)
 	}
 	if name != "." {
 		if err := u.folder(path.Dir(name)); err != nil {
@@ -240,8 +242,8 @@ func (u *unpacker) own(name string) error {
 }
 
 func (u *unpacker) file(name string, m *tarMember, content io.Reader) error {
-	if u.bytes += m.size; u.bytes > mostBytes {
-		return failf("", "it unpacks to more than %d GiB", mostBytes>>30)
+	if u.bytes += m.size; u.bytes > u.mostBytes {
+		return failf("", "it unpacks to more than %d GiB", u.mostBytes>>30)
 	}
 	// A name that comes twice is the later one's.
 	if err := u.root.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
