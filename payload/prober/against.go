@@ -47,6 +47,9 @@ func againstCPU(p *printer) (out []probe, err error) {
 func (d *disk) against(p *printer) (out []probe, err error) {
 	for _, pt := range patterns {
 		out = append(out, probe{"against/fio" + strings.TrimPrefix(pt.name, "disk"), pt.unit(), "higher", func(ctx context.Context, ramp, t time.Duration) (reading, error) {
+			if err := d.room(); err != nil {
+				return reading{}, err
+			}
 			text, err := ask(ctx, t, "fio", d.fioArgs(pt, ramp, t)...)
 			if err != nil {
 				return reading{}, err
@@ -55,6 +58,16 @@ func (d *disk) against(p *printer) (out []probe, err error) {
 		}})
 	}
 	return present(p, out, "fio")
+}
+
+// heldAgainst is the metric of ours that another program's probe finds, too.
+func (pr probe) heldAgainst() string {
+	for _, names := range [][2]string{{"against/fio/", "disk/"}, {"against/openssl/", "cpu/"}} {
+		if same, ok := strings.CutPrefix(pr.metric, names[0]); ok {
+			return names[1] + same
+		}
+	}
+	return ""
 }
 
 // present drops the probes of programs that the host does not have, and says so.

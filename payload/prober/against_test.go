@@ -4,8 +4,10 @@ package main
 
 import (
 	"bytes"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -48,6 +50,40 @@ func TestFioWords(t *testing.T) {
 		if _, err := parseFio(bad, pattern{}); err == nil {
 			t.Errorf("%q was read", bad)
 		}
+	}
+}
+
+// TestInTurns: another program measures right before or after us, half of the times each; all else is shuffled.
+func TestInTurns(t *testing.T) {
+	const repeats = 6
+	probes := []probe{{metric: "cpu/sort/1"}, {metric: "disk/read-1m/qd8"}, {metric: "against/fio/read-1m/qd8"},
+		{metric: "against/openssl/sha256/1"}, {metric: "against/sysbench/cpu/1"}}
+	order := inTurns(probes, repeats, rand.New(rand.NewPCG(1, 1)))
+	count, before := map[int]int{}, 0
+	for n, i := range order {
+		count[i]++
+		if i != 1 {
+			continue
+		}
+		// A pair's other half may be next to another pair, too.
+		isBefore, isAfter := n > 0 && order[n-1] == 2, n+1 < len(order) && order[n+1] == 2
+		if !isBefore && !isAfter {
+			t.Errorf("the %d-th of %v stands alone", n, order)
+		}
+		if isBefore && !isAfter {
+			before++
+		}
+	}
+	for i := range probes { // openssl's has none of ours here
+		if count[i] != repeats {
+			t.Errorf("%s: %d times", probes[i].metric, count[i])
+		}
+	}
+	if before == 0 || before == repeats {
+		t.Errorf("fio was first %d times of %d", before, repeats)
+	}
+	if again := inTurns(probes, repeats, rand.New(rand.NewPCG(2, 1))); slices.Equal(order, again) {
+		t.Error("two seeds, one order")
 	}
 }
 

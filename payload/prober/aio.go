@@ -50,15 +50,15 @@ type ring struct {
 	mem     []byte
 	cbs     []iocb
 	events  []ioEvent
-	ptrs    []*iocb
+	next    *iocb // is handed over
 	started []time.Time
 	p       pattern
-	fd      int
+	disk    *disk
 	place   func() int64
 }
 
 func (d *disk) newRing(p pattern) (*ring, error) {
-	r := &ring{p: p, fd: d.fd, place: d.places(p), started: make([]time.Time, p.depth), events: make([]ioEvent, p.depth), ptrs: make([]*iocb, p.depth)}
+	r := &ring{p: p, disk: d, place: d.places(p), started: make([]time.Time, p.depth), events: make([]ioEvent, p.depth)}
 	if _, _, e := unix.Syscall(unix.SYS_IO_SETUP, uintptr(p.depth), uintptr(unsafe.Pointer(&r.id)), 0); e != 0 {
 		return nil, fmt.Errorf("%w: %w", errNoAIO, e)
 	}
@@ -82,26 +82,22 @@ func (r *ring) close() {
 	}
 }
 
-// submit starts the operations with these numbers.
+// submit starts the operations with these numbers, by one call each: what is
+// handed over together the kernel holds back until it has it all, and the disk
+// waits meanwhile.
 func (r *ring) submit(slots []int) error {
-	ptrs := r.ptrs[:len(slots)]
-	for i, slot := range slots {
+	for _, slot := range slots {
+		buf := r.mem[slot*r.p.block:][:r.p.block]
 		cb := &r.cbs[slot]
-		*cb = iocb{data: uint64(slot), opcode: iocbRead, fd: uint32(r.fd), bytes: uint64(r.p.block), offset: r.place(),
-			buf: uint64(uintptr(unsafe.Pointer(&r.mem[slot*r.p.block])))}
+		*cb = iocb{data: uint64(slot), opcode: iocbRead, fd: uint32(r.disk.fd), bytes: uint64(r.p.block), offset: r.place(),
+			buf: uint64(uintptr(unsafe.Pointer(&buf[0])))}
 		if r.p.write {
 			cb.opcode = iocbWrite
+			r.disk.freshen(buf)
 		}
-		ptrs[i] = cb
-	}
-	now := time.Now()
-	for _, slot := range slots {
-		r.started[slot] = now
-	}
-	// One call each: what is handed over together the kernel holds back until it
-	// has it all, and the disk waits meanwhile.
-	for i := range ptrs {
-		n, _, e := unix.RawSyscall(unix.SYS_IO_SUBMIT, r.id, 1, uintptr(unsafe.Pointer(&ptrs[i])))
+		r.next = cb
+		r.started[slot] = time.Now()
+		n, _, e := unix.RawSyscall(unix.SYS_IO_SUBMIT, r.id, 1, uintptr(unsafe.Pointer(&r.next)))
 		if e != 0 || n != 1 {
 			return fmt.Errorf("io_submit: %w", e)
 		}

@@ -16,6 +16,10 @@ import (
 	"time"
 )
 
+// workSeed is what all data and places are made from, in every session: other
+// keys are another sort, and no two sessions could be compared.
+const workSeed = 1
+
 // A job is fixed work, done over and over by one thread: each call does the
 // same amount, counted in units.
 type job struct {
@@ -27,7 +31,7 @@ type job struct {
 // sink keeps compilers from leaving work out.
 var sink atomic.Uint64
 
-func cpuJobs(seed uint64) []job {
+func cpuJobs() []job {
 	const (
 		blocks = 2000     // of 64 bytes, about 0.3 ms
 		text   = 64 << 10 // bytes
@@ -46,7 +50,7 @@ func cpuJobs(seed uint64) []job {
 			}
 		}},
 		{"deflate", "MB/s", text / 1e6, func() func() {
-			in := words(seed, text)
+			in := words(workSeed, text)
 			w, _ := flate.NewWriter(io.Discard, 6) // the level is a valid one
 			return func() {
 				w.Reset(io.Discard)
@@ -55,12 +59,12 @@ func cpuJobs(seed uint64) []job {
 			}
 		}},
 		{"matrix", "MFLOP/s", 2 * n * n * n / 1e6, func() func() {
-			a, b, c := numbers(seed, n*n), numbers(seed+1, n*n), make([]float64, n*n)
+			a, b, c := numbers(workSeed, n*n), numbers(workSeed+1, n*n), make([]float64, n*n)
 			return func() { multiply(a, b, c, n); sink.Store(uint64(c[n])) }
 		}},
 		{"sort", "Mkeys/s", keys / 1e6, func() func() {
 			from, to := make([]uint32, keys), make([]uint32, keys)
-			r := rand.New(rand.NewPCG(seed, 2))
+			r := rand.New(rand.NewPCG(workSeed, 2))
 			for i := range from {
 				from[i] = r.Uint32()
 			}
@@ -111,9 +115,9 @@ func multiply(a, b, c []float64, n int) {
 }
 
 // cpuProbes are the jobs on one thread and on all.
-func cpuProbes(seed uint64) []probe {
+func cpuProbes() []probe {
 	var out []probe
-	for _, j := range cpuJobs(seed) {
+	for _, j := range cpuJobs() {
 		for _, w := range []struct {
 			name    string
 			threads int
@@ -130,8 +134,8 @@ func cpuProbes(seed uint64) []probe {
 
 // busy has threads do a job for d, and says how many calls they did in how many
 // seconds behind the ramp. Each thread counts whole calls over its own time, so
-// that none is lost at the edges. tick, if any, is told the calls of all threads
-// together, once a second.
+// that none is lost at the edges. tick, if any, is told about once a second how
+// many calls all threads together did per second.
 func busy(ctx context.Context, j job, threads int, ramp, d time.Duration, tick func(float64)) (calls, seconds float64, err error) {
 	var all sync.WaitGroup
 	var mu sync.Mutex
@@ -167,7 +171,8 @@ func busy(ctx context.Context, j job, threads int, ramp, d time.Duration, tick f
 	return rate * seconds, seconds, ctx.Err()
 }
 
-// watch waits for all and calls tick once a second with what was counted in it.
+// watch waits for all and calls tick about once a second with the rate since the
+// last time: where others have the CPUs, a second comes late.
 func watch(all *sync.WaitGroup, count *atomic.Int64, tick func(float64)) {
 	over := make(chan struct{})
 	go func() { all.Wait(); close(over) }()
@@ -177,15 +182,15 @@ func watch(all *sync.WaitGroup, count *atomic.Int64, tick func(float64)) {
 	}
 	t := time.NewTicker(time.Second)
 	defer t.Stop()
-	last := int64(0)
+	last, from := int64(0), time.Now()
 	for {
 		select {
 		case <-over:
 			return
 		case <-t.C:
-			now := count.Load()
-			tick(float64(now - last))
-			last = now
+			now, at := count.Load(), time.Now()
+			tick(float64(now-last) / at.Sub(from).Seconds())
+			last, from = now, at
 		}
 	}
 }

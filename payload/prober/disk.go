@@ -4,10 +4,12 @@ package main
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -26,8 +28,10 @@ type disk struct {
 	fd    int
 	size  int64
 	noise []byte // page-aligned, incompressible
-	rand  *rand.Rand
+	uses  uint64 // so far; each has places of its own
+	fresh atomic.Uint64
 	what  string // said in words
+	gone  error  // why the file is not there any more
 }
 
 // fileSize is how large the file may be: no more than wanted, a fifth of what is
@@ -41,7 +45,8 @@ func fileSize(want, free, total int64) (int64, error) {
 }
 
 // openDisk makes the file and writes it fully once, past the page cache, with
-// data that no disk can compress.
+// data that no disk can compress, nor knows by the session before: the seed is
+// the session's.
 func openDisk(ctx context.Context, dir string, want int64, seed uint64) (*disk, error) {
 	var fs unix.Statfs_t
 	if err := unix.Statfs(dir, &fs); err != nil {
@@ -58,7 +63,7 @@ func openDisk(ctx context.Context, dir string, want int64, seed uint64) (*disk, 
 	if err != nil {
 		return nil, err
 	}
-	d := &disk{fd: fd, size: size, rand: rand.New(rand.NewPCG(seed, 6))}
+	d := &disk{fd: fd, size: size}
 	if d.noise, err = unix.Mmap(-1, 0, 8*mib, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS); err != nil {
 		unix.Close(fd)
 		return nil, err
@@ -93,6 +98,20 @@ func nameless(dir string) (int, error) {
 	return fd, err
 }
 
+// room takes the file away once others need its space: the last tenth of a
+// filesystem is not ours to hold.
+func (d *disk) room() error {
+	var fs unix.Statfs_t
+	if d.gone != nil || unix.Fstatfs(d.fd, &fs) != nil {
+		return d.gone
+	}
+	if free, total := int64(fs.Bavail)*int64(fs.Bsize), int64(fs.Blocks)*int64(fs.Bsize); free < total*keepPct/100 {
+		d.gone = errors.Join(fmt.Errorf("only %d of %d MiB are free by now, under %d %%: the file of %d MiB was removed", free/mib, total/mib, keepPct, d.size/mib),
+			unix.Ftruncate(d.fd, 0))
+	}
+	return d.gone
+}
+
 // lay fills the noise and the file.
 func (d *disk) lay(ctx context.Context, seed uint64) error {
 	var key [32]byte
@@ -101,6 +120,9 @@ func (d *disk) lay(ctx context.Context, seed uint64) error {
 	}
 	source := rand.NewChaCha8(key)
 	for at := int64(0); at < d.size && ctx.Err() == nil; at += mib {
+		if err := d.room(); err != nil {
+			return err
+		}
 		part := d.noise[at%int64(len(d.noise)):][:mib]
 		_, _ = source.Read(part) // never fails
 		if n, err := unix.Pwrite(d.fd, part, at); err != nil || n != mib {
@@ -111,6 +133,19 @@ func (d *disk) lay(ctx context.Context, seed uint64) error {
 		return ctx.Err()
 	}
 	return unix.Fdatasync(d.fd)
+}
+
+// sector is the least that a disk writes.
+const sector = 512
+
+// freshen makes every sector of a block one that has not been written yet: a
+// disk that knows its blocks by their content would have nothing to write. fio
+// does the same, and for blocks of a megabyte it costs some time.
+func (d *disk) freshen(block []byte) {
+	n := d.fresh.Add(1)
+	for at := 0; at < len(block); at += sector {
+		binary.LittleEndian.PutUint64(block[at:], n<<32|uint64(at))
+	}
 }
 
 func shortWrite(n, want int) error {
@@ -176,16 +211,21 @@ func (d *disk) probes() []probe {
 	return out
 }
 
-// sustained are minutes of reading and of writing.
-func (d *disk) sustained() []sustained {
+// sustained are minutes of reading and of writing, in an order that the seed
+// decides.
+func (d *disk) sustained(seed uint64) []sustained {
 	var out []sustained
-	for name, p := range map[string]pattern{"randread-4k": patterns[3], "write-1m": patterns[1]} {
-		out = append(out, sustained{probe{metric: "disk/burst-" + name, unit: p.unit(), better: "higher"}, probe{metric: "disk/sustained-" + name, unit: p.unit(), better: "higher"},
-			func(ctx context.Context, t time.Duration) (log []float64, err error) {
-				_, err = d.use(ctx, p, 0, t, func(ops float64) { log = append(log, p.rate(ops)) })
-				return log, err
+	for _, of := range []struct {
+		name string
+		pattern
+	}{{"randread-4k", patterns[3]}, {"write-1m", patterns[1]}} {
+		out = append(out, sustained{probe{metric: "disk/burst-" + of.name, unit: of.unit(), better: "higher"}, probe{metric: "disk/sustained-" + of.name, unit: of.unit(), better: "higher"},
+			func(ctx context.Context, t time.Duration, tell func(float64)) error {
+				_, err := d.use(ctx, of.pattern, 0, t, func(ops float64) { tell(of.rate(ops)) })
+				return err
 			}})
 	}
+	rand.New(rand.NewPCG(seed, 6)).Shuffle(len(out), func(i, j int) { out[i], out[j] = out[j], out[i] })
 	return out
 }
 
@@ -199,6 +239,9 @@ type spent struct {
 
 // use drives a pattern for t. Operations that end within the ramp do not count.
 func (d *disk) use(ctx context.Context, p pattern, ramp, t time.Duration, tick func(ops float64)) (*spent, error) {
+	if err := d.room(); err != nil {
+		return nil, err
+	}
 	if p.depth > 1 {
 		s, err := d.asynchronous(ctx, p, ramp, t, tick)
 		if err == nil || !errors.Is(err, errNoAIO) {
@@ -209,14 +252,16 @@ func (d *disk) use(ctx context.Context, p pattern, ramp, t time.Duration, tick f
 	return d.threads(ctx, p, ramp, t, tick)
 }
 
-// places gives the offsets of a pattern's operations.
+// places gives the offsets of a pattern's operations: others in every use, so
+// that no cache below has them, and the same in every session.
 func (d *disk) places(p pattern) func() int64 {
 	blocks := d.size / int64(p.block)
 	if p.inOrder {
 		at := int64(-1)
 		return func() int64 { at++; return at % blocks * int64(p.block) }
 	}
-	r := rand.New(rand.NewPCG(d.rand.Uint64(), 7))
+	d.uses++
+	r := rand.New(rand.NewPCG(workSeed, 7+d.uses<<8))
 	return func() int64 { return r.Int64N(blocks) * int64(p.block) }
 }
 

@@ -37,6 +37,11 @@ func describe(dir string) wire.ProbeHost {
 	if unix.Statfs(dir, &fs) == nil {
 		h.DiskGB = int(fs.Blocks * uint64(fs.Bsize) / 1e9)
 	}
+	if from, err := findMirror("/etc/apt", runtime.GOARCH); err == nil {
+		h.Mirror = strings.ToLower(from.Hostname())
+	}
+	c := readCloud("/")
+	h.Provider, h.Plan, h.Region = c.provider, c.plan, c.region
 	return h
 }
 

@@ -19,7 +19,7 @@ import (
 // memoryProbes measure with one thread, over four times the last level's cache
 // so that caches do not answer: bandwidth in GB/s of the bytes that the program
 // reads or writes (a copy of 1 GB is 1 GB), latency in ns per dependent load.
-func memoryProbes(seed uint64) ([]probe, func(), error) {
+func memoryProbes() ([]probe, func(), error) {
 	size, err := bufferSize(lastCache(), available())
 	if err != nil {
 		return nil, nil, err
@@ -57,7 +57,7 @@ func memoryProbes(seed uint64) ([]probe, func(), error) {
 		{"memory/write", "GB/s", "higher", pass(part*8, func() { fill(next(len(all)), uint64(at)) })},
 		{"memory/copy", "GB/s", "higher", pass(part*8, func() { from := next(half); copy(all[half+at-part:], from) })},
 		{"memory/latency", "ns", "lower", func(ctx context.Context, ramp, d time.Duration) (reading, error) {
-			chain.lay(seed)
+			chain.lay(workSeed)
 			const loads = 20000
 			n, seconds := again(ctx, ramp, d, func() { chain.follow(loads) })
 			return reading{value: seconds * 1e9 / (float64(n) * loads), seconds: seconds}, ctx.Err()

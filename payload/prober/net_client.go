@@ -4,11 +4,11 @@ package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"math"
+	"math/rand/v2"
 	"net"
 	"os"
 	"slices"
@@ -33,30 +33,115 @@ type netExchange struct {
 	noise []byte
 }
 
-// netTests are the rates, by their metric's end.
-var netTests = []struct {
+type netTest struct {
 	name    string
 	verb    string
 	streams int
-}{{"up/1", netUp, 1}, {"down/1", netDown, 1}, {"up/8", netUp, 8}, {"down/8", netDown, 8}}
+}
+
+// netTests are the rates with a peer, by their metric's end.
+var netTests = []netTest{{"up/1", netUp, 1}, {"down/1", netDown, 1}, {"up/8", netUp, 8}, {"down/8", netDown, 8}}
+
+// netTestsOf are those that are named, separated by commas; all, if none is.
+func netTestsOf(names string) ([]netTest, error) {
+	if names == "" {
+		return netTests, nil
+	}
+	var out []netTest
+	for name := range strings.SplitSeq(names, ",") {
+		i := slices.IndexFunc(netTests, func(t netTest) bool { return t.name == name })
+		if i < 0 {
+			return nil, fmt.Errorf("net-client: no such test: %q", name)
+		}
+		out = append(out, netTests[i])
+	}
+	return out, nil
+}
+
+// netBounds are what bounds the rates of a path: the bytes of all of them
+// together, the time of each, how often each is measured, and the seed of their
+// order.
+type netBounds struct {
+	bytes   int64
+	each    time.Duration
+	repeats int
+	seed    uint64
+}
+
+// netFlags reads them, and whatever flags more adds.
+func netFlags(verb string, args []string, more func(*flag.FlagSet)) (b netBounds, err error) {
+	f := flag.NewFlagSet(verb, flag.ContinueOnError)
+	f.Int64Var(&b.bytes, "bytes", 0, "")
+	f.DurationVar(&b.each, "each", 5*time.Second, "")
+	f.IntVar(&b.repeats, "repeats", 1, "")
+	f.Uint64Var(&b.seed, "seed", 1, "")
+	more(f)
+	if err := f.Parse(args); err != nil {
+		return b, err
+	}
+	if b.bytes < 1 || b.each < 50*time.Millisecond || b.each > netMaxFor || b.repeats < 1 || b.repeats > 100 {
+		return b, fmt.Errorf("%s: without bounds", verb)
+	}
+	return b, nil
+}
+
+// share is what one repeat of one test may move.
+func (b netBounds) share(tests []netTest) int64 { return b.bytes / int64(len(tests)*b.repeats) }
+
+// order is each test once, in an order of its own, as often as it is repeated:
+// what disturbs the path for a while then disturbs a bit of everything.
+func (b netBounds) order(tests []netTest) (out []netTest) {
+	r := rand.New(rand.NewPCG(b.seed, 9))
+	for range b.repeats {
+		turn := slices.Clone(tests)
+		r.Shuffle(len(turn), func(i, j int) { turn[i], turn[j] = turn[j], turn[i] })
+		out = append(out, turn...)
+	}
+	return out
+}
+
+// run takes every repeat of the tests. One that failed once is not tried again.
+func (b netBounds) run(ctx context.Context, p *printer, tests []netTest, take func(netTest) (*wire.ProbeSample, error)) error {
+	failed := map[string]bool{}
+	for _, test := range b.order(tests) {
+		if failed[test.name] {
+			continue
+		}
+		before := readTicks()
+		got, err := take(test)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err != nil {
+			failed[test.name] = true
+			err = p.skip(test.name, err.Error())
+		} else {
+			steal := before.stealPct(readTicks())
+			got.Metric, got.StealPct = test.name, &steal
+			err = p.line(wire.ProbeLine{Got: got})
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
 // netClient measures the path to the first of the peer's addresses that answers.
 func netClient(ctx context.Context, p *printer, args []string) error {
-	var to string
-	x := netExchange{noise: noise()}
-	var repeats int
-	f := flag.NewFlagSet("net-client", flag.ContinueOnError)
-	f.StringVar(&to, "to", "", "")
-	f.Int64Var(&x.bytes, "bytes", 0, "")
-	f.DurationVar(&x.each, "each", 5*time.Second, "")
-	f.IntVar(&repeats, "repeats", 1, "")
-	if err := f.Parse(args); err != nil {
+	var to, metrics string
+	b, err := netFlags("net-client", args, func(f *flag.FlagSet) {
+		f.StringVar(&to, "to", "", "")
+		f.StringVar(&metrics, "metrics", "", "")
+	})
+	if err != nil {
 		return err
 	}
-	if x.bytes < 1 || x.each < 50*time.Millisecond || x.each > netMaxFor || repeats < 1 || repeats > 100 {
-		return errors.New("net-client: without bounds")
+	tests, err := netTestsOf(metrics)
+	if err != nil {
+		return err
 	}
-	var err error
+	x := netExchange{noise: noise(), bytes: b.share(tests), each: b.each}
 	if x.token, err = readToken(os.Stdin); err != nil {
 		return err
 	}
@@ -67,25 +152,13 @@ func netClient(ctx context.Context, p *printer, args []string) error {
 	if err := p.line(wire.ProbeLine{Got: rtt}); err != nil {
 		return err
 	}
-	for range repeats {
-		for _, test := range netTests {
-			before := readTicks()
-			got, err := x.rate(ctx, test.verb, test.streams)
-			if ctx.Err() != nil {
-				return ctx.Err()
-			}
-			if err != nil {
-				err = p.skip(test.name, err.Error())
-			} else {
-				got.Metric, got.StealPct = test.name, before.stealPct(readTicks())
-				err = p.line(wire.ProbeLine{Got: got})
-			}
-			if err != nil {
-				return err
-			}
+	return b.run(ctx, p, tests, func(test netTest) (*wire.ProbeSample, error) {
+		got, err := x.rate(ctx, test.verb, test.streams)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", test.name, err)
 		}
-	}
-	return nil
+		return got, nil
+	})
 }
 
 // reach finds the address that answers, and measures its round trips.
@@ -136,11 +209,18 @@ func (x *netExchange) rounds(ctx context.Context) (*wire.ProbeSample, error) {
 			took = append(took, float64(time.Since(at).Nanoseconds())/1e3)
 		}
 	}
+	got := roundTrips(took)
+	got.Metric, got.Seconds, got.Bytes, got.Note = "rtt", time.Since(began).Seconds(), 2*(netRounds+5), "200 round trips of one byte over TCP"
+	return got, nil
+}
+
+// roundTrips are times in microseconds, one at least, in one sample.
+func roundTrips(took []float64) *wire.ProbeSample {
 	slices.Sort(took)
 	// The nearest rank: the smallest that so many percent are not above.
-	at := func(pct float64) float64 { return took[int(math.Ceil(pct/100*netRounds))-1] }
-	return &wire.ProbeSample{Metric: "rtt", Unit: "us", Better: "lower", Value: max(at(50), 0.001), Seconds: time.Since(began).Seconds(), Bytes: 2 * (netRounds + 5),
-		Percentiles: map[string]float64{"p50_us": at(50), "p95_us": at(95), "p99_us": at(99)}, Note: "200 round trips of one byte over TCP"}, nil
+	at := func(pct float64) float64 { return took[int(math.Ceil(pct/100*float64(len(took))))-1] }
+	return &wire.ProbeSample{Unit: "us", Better: "lower", Value: max(at(50), 0.001),
+		Percentiles: map[string]float64{"p50_us": at(50), "p95_us": at(95), "p99_us": at(99)}}
 }
 
 // rate moves x.bytes over several streams, or as much as x.each allows, and

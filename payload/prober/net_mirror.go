@@ -4,6 +4,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -25,53 +26,81 @@ import (
 	"github.com/vpsctl/vpsctl/payload/wire"
 )
 
-const netMirrorStreams = 4
+const netConnects = 20
 
-// netMirror downloads a real index from the mirror that apt is told to use.
+// netMirror connects to the mirror that apt is told to use, and downloads a real
+// index from it by one stream and by eight.
 func netMirror(ctx context.Context, p *printer, args []string) error {
-	var bytes int64
-	var each time.Duration
-	var repeats int
-	f := flag.NewFlagSet("net-mirror", flag.ContinueOnError)
-	f.Int64Var(&bytes, "bytes", 0, "")
-	f.DurationVar(&each, "each", 5*time.Second, "")
-	f.IntVar(&repeats, "repeats", 1, "")
-	if err := f.Parse(args); err != nil {
+	b, err := netFlags("net-mirror", args, func(*flag.FlagSet) {})
+	if err != nil {
 		return err
-	}
-	if bytes < 1 || each < 50*time.Millisecond || each > netMaxFor || repeats < 1 || repeats > 100 {
-		return errors.New("net-mirror: without bounds")
 	}
 	from, err := findMirror("/etc/apt", runtime.GOARCH)
 	if err != nil {
 		return p.skip("mirror", err.Error())
 	}
-	if from.Scheme != "http" {
-		return p.skip("mirror", from.Host+" is reached by "+from.Scheme+": only http is measured")
-	}
-	proxy, err := aptProxy(ctx, from.Hostname())
-	if err != nil {
-		return p.skip("mirror", err.Error())
-	}
-	for range repeats {
-		before := readTicks()
-		got, err := download(ctx, from, proxy, bytes/int64(repeats), each)
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
+	by := ""
+	if from.Scheme == "https" {
+		path, _, err := tlsClient()
 		if err != nil {
 			return p.skip("mirror", from.Host+": "+err.Error())
 		}
-		got.Metric, got.StealPct = "mirror/"+strings.ToLower(from.Hostname())+"/4", before.stealPct(readTicks())
-		got.Note = "path to mirror " + from.Host
-		if proxy != nil {
-			got.Note += " through the proxy " + proxy.Host
-		}
-		if err := p.line(wire.ProbeLine{Got: got}); err != nil {
-			return err
-		}
+		by = ", by https through " + filepath.Base(path)
 	}
-	return nil
+	proxy, err := aptProxy(ctx, from.Scheme, from.Hostname())
+	if err != nil {
+		return p.skip("mirror", err.Error())
+	}
+	name, note, reached := "mirror/"+strings.ToLower(from.Hostname()), "path to mirror "+from.Host, ""
+	if proxy != nil {
+		by, reached = by+" through the proxy "+proxy.Host, ", to the proxy "+proxy.Host+" alone"
+	}
+	rtt, err := connects(ctx, mirrorAddr(from, proxy))
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if err != nil {
+		return p.skip("mirror", from.Host+": "+err.Error())
+	}
+	rtt.Metric, rtt.Note = name+"/rtt", fmt.Sprintf("%s: %d times connecting by TCP%s", note, netConnects, reached)
+	if err := p.line(wire.ProbeLine{Got: rtt}); err != nil {
+		return err
+	}
+	tests := []netTest{{name + "/1", netDown, 1}, {name + "/8", netDown, 8}}
+	return b.run(ctx, p, tests, func(test netTest) (*wire.ProbeSample, error) {
+		got, err := download(ctx, from, proxy, test.streams, b.share(tests), b.each)
+		if err != nil {
+			return nil, fmt.Errorf("%s/%d: %w", from.Host, test.streams, err)
+		}
+		got.Note = note + by
+		return got, nil
+	})
+}
+
+// mirrorAddr is where a mirror's file is asked for: the proxy, if there is one.
+func mirrorAddr(from, proxy *url.URL) string {
+	at := cmp.Or(proxy, from)
+	port := cmp.Or(at.Port(), map[string]string{"http": "80", "https": "443"}[at.Scheme])
+	return net.JoinHostPort(at.Hostname(), port)
+}
+
+// connects is how long one packet takes to a place and back: connecting waits
+// for that and no more.
+func connects(ctx context.Context, to string) (*wire.ProbeSample, error) {
+	began, took := time.Now(), make([]float64, 0, netConnects+1)
+	for range netConnects + 1 {
+		at := time.Now()
+		c, err := (&net.Dialer{Timeout: 4 * time.Second}).DialContext(ctx, "tcp", to)
+		if err != nil {
+			return nil, err
+		}
+		took = append(took, float64(time.Since(at).Nanoseconds())/1e3)
+		to = c.RemoteAddr().String() // the name is looked up once
+		_ = c.Close()
+	}
+	got := roundTrips(took[1:])
+	got.Seconds = time.Since(began).Seconds()
+	return got, nil
 }
 
 // findMirror is the package index of the first source of apt that has one.
@@ -143,11 +172,19 @@ func aptSources(text string) (out []aptSource) {
 	return out
 }
 
+// proxyKeys are where apt looks for a proxy, in its order.
+func proxyKeys(scheme, mirror string) (keys []string) {
+	for _, s := range slices.Compact([]string{scheme, "http"}) {
+		keys = append(keys, "Acquire::"+s+"::Proxy::"+mirror, "Acquire::"+s+"::Proxy")
+	}
+	return keys
+}
+
 // aptProxy is the proxy that apt would use for a mirror; nil for none.
-func aptProxy(ctx context.Context, mirror string) (*url.URL, error) {
+func aptProxy(ctx context.Context, scheme, mirror string) (*url.URL, error) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	for _, key := range []string{"Acquire::http::Proxy::" + mirror, "Acquire::http::Proxy"} {
+	for _, key := range proxyKeys(scheme, mirror) {
 		out, err := exec.CommandContext(ctx, "apt-config", "shell", "P", key).Output()
 		if err != nil {
 			return nil, errors.New("apt-config does not say which proxy to use")
@@ -170,18 +207,21 @@ func aptProxy(ctx context.Context, mirror string) (*url.URL, error) {
 
 // download gets a file again and again over some streams, until the bytes or
 // the time are over.
-func download(ctx context.Context, from, proxy *url.URL, bytes int64, each time.Duration) (*wire.ProbeSample, error) {
+func download(ctx context.Context, from, proxy *url.URL, streams int, bytes int64, each time.Duration) (*wire.ProbeSample, error) {
 	ctx, cancel := context.WithTimeout(ctx, each)
 	defer cancel()
 	var moved, left atomic.Int64
 	left.Store(bytes)
 	var work sync.WaitGroup
-	errs := make([]error, netMirrorStreams)
-	for i := range netMirrorStreams {
+	get, errs := fetch, make([]error, streams)
+	if from.Scheme == "https" {
+		get = fetchTLS
+	}
+	for i := range streams {
 		work.Go(func() {
 			defer cancel()
 			for ctx.Err() == nil && left.Load() > 0 {
-				if errs[i] = fetch(ctx, from, proxy, &left, &moved); errs[i] != nil {
+				if errs[i] = get(ctx, from, proxy, &left, &moved); errs[i] != nil {
 					return
 				}
 			}
@@ -197,17 +237,13 @@ func download(ctx context.Context, from, proxy *url.URL, bytes int64, each time.
 	return got, nil
 }
 
-// fetch gets the file once. What stands before the file counts, too.
+// fetch gets the file once, by http. What stands before the file counts, too.
 func fetch(ctx context.Context, from, proxy *url.URL, left, moved *atomic.Int64) error {
-	at, what := from, "/"+strings.TrimPrefix(from.RequestURI(), "/")
+	what := "/" + strings.TrimPrefix(from.RequestURI(), "/")
 	if proxy != nil {
-		at, what = proxy, from.String()
+		what = from.String()
 	}
-	port := at.Port()
-	if port == "" {
-		port = "80"
-	}
-	c, err := (&net.Dialer{Timeout: 4 * time.Second}).DialContext(ctx, "tcp", net.JoinHostPort(at.Hostname(), port))
+	c, err := (&net.Dialer{Timeout: 4 * time.Second}).DialContext(ctx, "tcp", mirrorAddr(from, proxy))
 	if err != nil {
 		return err
 	}

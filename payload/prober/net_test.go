@@ -4,7 +4,10 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
+	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -14,6 +17,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/vpsctl/vpsctl/payload/wire"
 )
 
 const testToken = "00112233445566778899aabbccddeeff"
@@ -55,6 +60,19 @@ func TestNetExchange(t *testing.T) {
 	}
 }
 
+func TestNetTestsByName(t *testing.T) {
+	if all, err := netTestsOf(""); err != nil || len(all) != len(netTests) {
+		t.Errorf("%v, %v", all, err)
+	}
+	two, err := netTestsOf("down/8,up/1")
+	if err != nil || len(two) != 2 || two[0].name != "down/8" || two[1].name != "up/1" {
+		t.Errorf("%v, %v", two, err)
+	}
+	if _, err := netTestsOf("up/1,up/9"); err == nil || !strings.Contains(err.Error(), "up/9") {
+		t.Errorf("a test that there is not: %v", err)
+	}
+}
+
 func TestNetServerAnswersItsPeerAlone(t *testing.T) {
 	stranger := serveNet(t, 1<<30, "192.0.2.1")
 	if _, err := stranger.rounds(t.Context()); err == nil {
@@ -82,7 +100,7 @@ func TestNetServerKeepsToItsBytes(t *testing.T) {
 func TestNetLogOmitsItsStart(t *testing.T) {
 	var log netLog
 	for i := range 501 { // 10 s: ten times as fast in the first 3 s
-		at := time.Duration(i) * netTick
+		at := time.Duration(i) * 20 * time.Millisecond
 		bytes := int64(min(i, 150))*10_000 + int64(max(i-150, 0))*1_000
 		log = append(log, netMark{at, bytes})
 	}
@@ -110,7 +128,7 @@ func TestAptSources(t *testing.T) {
 
 func TestDownload(t *testing.T) {
 	asked := make(chan string, 1000)
-	file := strings.Repeat("packages", 4<<20)
+	file := bytes.Repeat([]byte("packages"), 4<<20)
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		select {
 		case asked <- r.RequestURI:
@@ -120,23 +138,123 @@ func TestDownload(t *testing.T) {
 			http.NotFound(w, r)
 			return
 		}
-		_, _ = w.Write([]byte(file))
+		_, _ = w.Write(file)
 	}))
 	defer s.Close()
 	at, _ := url.Parse(s.URL)
-	got, err := download(t.Context(), at.JoinPath("Packages.xz"), nil, 256<<20, 500*time.Millisecond)
-	if err != nil || got.Bytes > 256<<20+netMirrorStreams*netBlock || got.Value <= 0 {
+	got, err := download(t.Context(), at.JoinPath("Packages.xz"), nil, 8, 256<<20, 10*time.Second)
+	if err != nil || got.Bytes > 256<<20+8*netBlock || got.Value <= 0 {
 		t.Errorf("%+v, %v", got, err)
 	}
 	far, _ := url.Parse("http://mirror.invalid/debian/Packages.xz")
 	for len(asked) > 0 {
 		<-asked
 	}
-	if _, err := download(t.Context(), far, at, 256<<20, 300*time.Millisecond); err != nil || <-asked != far.String() {
+	if _, err := download(t.Context(), far, at, 1, 64<<20, 10*time.Second); err != nil || <-asked != far.String() {
 		t.Errorf("through the proxy: %v", err)
 	}
-	if _, err := download(t.Context(), at.JoinPath("missing"), nil, 1<<20, time.Second); err == nil || !strings.Contains(err.Error(), "404") {
+	if _, err := download(t.Context(), at.JoinPath("missing"), nil, 1, 1<<20, time.Second); err == nil || !strings.Contains(err.Error(), "404") {
 		t.Error(err)
+	}
+}
+
+// TestNetRepeats: every test comes once in each turn, the turns' order is the
+// seed's, and all together move no more than was allowed. One that failed is not
+// tried again.
+func TestNetRepeats(t *testing.T) {
+	orders := map[string]bool{}
+	for seed := range uint64(8) {
+		b := netBounds{bytes: 1200, repeats: 3, seed: seed}
+		if b.share(netTests) != 100 {
+			t.Errorf("each may move %d bytes", b.share(netTests))
+		}
+		order := b.order(netTests)
+		for turn := range slices.Chunk(order, len(netTests)) {
+			names := make([]string, len(turn))
+			for i, test := range turn {
+				names[i] = test.name
+			}
+			if slices.Sort(names); !slices.Equal(names, []string{"down/1", "down/8", "up/1", "up/8"}) {
+				t.Errorf("seed %d: a turn of %q", seed, names)
+			}
+		}
+		if len(order) != 12 || !slices.Equal(order, b.order(netTests)) {
+			t.Errorf("seed %d: %v, then %v", seed, order, b.order(netTests))
+		}
+		orders[fmt.Sprint(order)] = true
+	}
+	if len(orders) < 7 {
+		t.Errorf("8 seeds, %d orders", len(orders))
+	}
+	var out bytes.Buffer
+	calls := map[string]int{}
+	err := netBounds{bytes: 1, repeats: 3}.run(t.Context(), &printer{to: &out}, netTests, func(test netTest) (*wire.ProbeSample, error) {
+		if calls[test.name]++; test.name == "up/8" {
+			return nil, errors.New("no way up")
+		}
+		return &wire.ProbeSample{Unit: "Mbit/s", Better: "higher", Value: 1}, nil
+	})
+	if err != nil || calls["up/8"] != 1 || calls["up/1"] != 3 || calls["down/8"] != 3 {
+		t.Errorf("%v, %v", calls, err)
+	}
+	if text := out.String(); strings.Count(text, `"got"`) != 9 || strings.Count(text, `"steal_pct"`) != 9 || strings.Count(text, "no way up") != 1 {
+		t.Error(text)
+	}
+}
+
+// TestConnects: connecting is timed without the name's lookup, and its time is no
+// rate of stolen processors.
+func TestConnects(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	from := make(chan string, 100)
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				close(from)
+				return
+			}
+			from <- c.RemoteAddr().String()
+			c.Close()
+		}
+	}()
+	got, err := connects(t.Context(), l.Addr().String())
+	if err != nil || got.Unit != "us" || got.Better != "lower" || got.Value != got.Percentiles["p50_us"] || got.Value <= 0 ||
+		got.Percentiles["p99_us"] < got.Percentiles["p95_us"] || got.Percentiles["p95_us"] < got.Value || got.StealPct != nil {
+		t.Errorf("%+v, %v", got, err)
+	}
+	for range netConnects + 1 { // who was not accepted before l is closed is nobody
+		<-from
+	}
+	l.Close()
+	for who := range from {
+		t.Errorf("%s came, too", who)
+	}
+	if _, err := connects(t.Context(), l.Addr().String()); err == nil {
+		t.Error("nobody listened, and it was connected to")
+	}
+	if got := roundTrips([]float64{5, 1, 3, 2, 4}); got.Value != 3 || got.Percentiles["p95_us"] != 5 {
+		t.Errorf("%+v", got)
+	}
+}
+
+func TestMirrorAddr(t *testing.T) {
+	proxy, _ := url.Parse("http://proxy.example:3142")
+	for from, want := range map[string]string{"http://mirror.example.net/debian": "mirror.example.net:80", "https://mirror.example.net/debian": "mirror.example.net:443",
+		"https://mirror.example.net:8443/debian": "mirror.example.net:8443", "http://[2001:db8::1]/debian": "[2001:db8::1]:80"} {
+		u, err := url.Parse(from)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := mirrorAddr(u, nil); got != want {
+			t.Errorf("%s: %s", from, got)
+		}
+		if got := mirrorAddr(u, proxy); got != "proxy.example:3142" {
+			t.Errorf("%s through the proxy: %s", from, got)
+		}
 	}
 }
 

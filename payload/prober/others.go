@@ -4,7 +4,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"strconv"
 	"strings"
@@ -43,8 +45,9 @@ type process struct {
 }
 
 type usage struct {
-	name  string
-	ticks uint64
+	name   string
+	ticks  uint64
+	kernel bool // a thread of the kernel's own
 }
 
 // processes are what every process but this one has used so far.
@@ -72,6 +75,17 @@ func readProcesses() processes {
 	return all
 }
 
+// programs are those that are not the kernel's: while we measure, what md, loop
+// devices and writeback do is the work that we gave them.
+func (p processes) programs() processes {
+	out := maps.Clone(p)
+	maps.DeleteFunc(out, func(_ process, u usage) bool { return u.kernel })
+	return out
+}
+
+// ofKernel is the flag PF_KTHREAD of linux/sched.h.
+const ofKernel = 0x200000
+
 // parseStat reads /proc/PID/stat (proc_pid_stat(5)): the name may hold anything,
 // so what counts begins behind the last parenthesis.
 func parseStat(pid int, text string) (process, usage, bool) {
@@ -83,10 +97,11 @@ func parseStat(pid int, text string) (process, usage, bool) {
 	if len(f) < 20 {
 		return process{}, usage{}, false
 	}
+	flags, e0 := strconv.ParseUint(f[6], 10, 64)
 	user, e1 := strconv.ParseUint(f[11], 10, 64)
 	system, e2 := strconv.ParseUint(f[12], 10, 64)
 	start, e3 := strconv.ParseUint(f[19], 10, 64)
-	return process{pid, start}, usage{text[open+1 : end], user + system}, e1 == nil && e2 == nil && e3 == nil
+	return process{pid, start}, usage{text[open+1 : end], user + system, flags&ofKernel != 0}, errors.Join(e0, e1, e2, e3) == nil
 }
 
 // disturbing is the share of a core above which a process disturbs.
@@ -99,7 +114,7 @@ func (p processes) busiest(later processes, elapsed time.Duration) string {
 	pid := 0
 	for id, now := range later {
 		if used := now.ticks - min(now.ticks, p[id].ticks); used > top.ticks {
-			top, pid = usage{now.name, used}, id.pid
+			top, pid = usage{name: now.name, ticks: used}, id.pid
 		}
 	}
 	share := float64(top.ticks) / hertz / max(elapsed.Seconds(), 0.01)

@@ -35,7 +35,7 @@ type reading struct {
 type options struct {
 	only      map[string]bool // cpu, memory, disk
 	metrics   []string        // only these; none: all
-	seed      uint64
+	seed      uint64          // of the order; the work is the same for every seed
 	repeats   int
 	each      time.Duration // of one repeat
 	sustained time.Duration // of each sustained probe; 0: none
@@ -112,7 +112,7 @@ func measure(ctx context.Context, p *printer, args []string) error {
 		}
 	}
 	return p.line(wire.ProbeLine{End: &wire.ProbeEnd{Seconds: time.Since(began).Seconds(),
-		StealPct: steal.stealPct(readTicks()), Busy: others.busiest(readProcesses(), time.Since(began))}})
+		StealPct: steal.stealPct(readTicks()), Busy: others.busiest(readProcesses().programs(), time.Since(began))}})
 }
 
 // prepare makes the probes that were asked for, and what they need.
@@ -124,9 +124,9 @@ func prepare(ctx context.Context, p *printer, o options) (probes []probe, long [
 		}
 	}
 	if o.only["cpu"] {
-		probes = append(probes, cpuProbes(o.seed)...)
+		probes = append(probes, cpuProbes()...)
 		if o.sustained > 0 {
-			long = append(long, sustainedCPU(o.seed))
+			long = append(long, sustainedCPU())
 		}
 		if o.against {
 			other, err := againstCPU(p)
@@ -137,7 +137,7 @@ func prepare(ctx context.Context, p *printer, o options) (probes []probe, long [
 		}
 	}
 	if o.only["memory"] {
-		m, free, err := memoryProbes(o.seed)
+		m, free, err := memoryProbes()
 		switch {
 		case err == nil:
 			probes, frees = append(probes, m...), append(frees, free)
@@ -158,7 +158,7 @@ func prepare(ctx context.Context, p *printer, o options) (probes []probe, long [
 		frees = append(frees, d.close)
 		probes = append(probes, d.probes()...)
 		if o.sustained > 0 {
-			long = append(long, d.sustained()...)
+			long = append(long, d.sustained(o.seed)...)
 		}
 		if o.against {
 			other, err := d.against(p)
@@ -171,17 +171,9 @@ func prepare(ctx context.Context, p *printer, o options) (probes []probe, long [
 	return probes, long, release, nil
 }
 
-// repeat runs every probe o.repeats times, all in one random order: what
-// disturbs the host for a while then disturbs a bit of everything, and not one
-// probe whole.
+// repeat runs every probe o.repeats times.
 func repeat(ctx context.Context, p *printer, o options, probes []probe, more int) error {
-	order := make([]int, 0, len(probes)*o.repeats)
-	for i := range probes {
-		for range o.repeats {
-			order = append(order, i)
-		}
-	}
-	rand.New(rand.NewPCG(o.seed, 1)).Shuffle(len(order), func(i, j int) { order[i], order[j] = order[j], order[i] })
+	order := inTurns(probes, o.repeats, rand.New(rand.NewPCG(o.seed, 1)))
 	dropped := map[int]bool{}
 	for n, i := range order {
 		if dropped[i] {
@@ -208,6 +200,38 @@ func repeat(ctx context.Context, p *printer, o options, probes []probe, more int
 	return nil
 }
 
+// inTurns is one random order of all repeats of all probes: what disturbs the
+// host for a while then disturbs a bit of everything, and not one probe whole.
+// Another program's probe stays next to ours that it is held against, in every
+// second repeat before it: the two have the same disk in the same state.
+func inTurns(probes []probe, repeats int, r *rand.Rand) []int {
+	beside := map[string]int{}
+	for i, pr := range probes {
+		if ours := pr.heldAgainst(); ours != "" {
+			beside[ours] = i
+		}
+	}
+	var groups [][]int
+	for i, pr := range probes {
+		if ours := pr.heldAgainst(); slices.ContainsFunc(probes, func(pr probe) bool { return pr.metric == ours }) {
+			continue // with that one
+		}
+		other, paired := beside[pr.metric]
+		for n := range repeats {
+			switch {
+			case !paired:
+				groups = append(groups, []int{i})
+			case n%2 == 0:
+				groups = append(groups, []int{i, other})
+			default:
+				groups = append(groups, []int{other, i})
+			}
+		}
+	}
+	r.Shuffle(len(groups), func(i, j int) { groups[i], groups[j] = groups[j], groups[i] })
+	return slices.Concat(groups...)
+}
+
 // take is one repeat, with what the host did to it.
 func take(ctx context.Context, pr probe, each time.Duration) (*wire.ProbeSample, error) {
 	before := readTicks()
@@ -215,6 +239,7 @@ func take(ctx context.Context, pr probe, each time.Duration) (*wire.ProbeSample,
 	if err != nil {
 		return nil, err
 	}
+	steal := before.stealPct(readTicks())
 	return &wire.ProbeSample{Metric: pr.metric, Unit: pr.unit, Better: pr.better, Value: r.value, Seconds: r.seconds, Bytes: r.bytes,
-		StealPct: before.stealPct(readTicks()), MHz: megahertz(), Percentiles: r.percentiles, Note: r.note}, nil
+		StealPct: &steal, MHz: megahertz(), Percentiles: r.percentiles, Note: r.note}, nil
 }

@@ -43,6 +43,9 @@ func (d *disk) threads(ctx context.Context, p pattern, ramp, t time.Duration, ti
 				if stop {
 					return
 				}
+				if p.write {
+					d.freshen(buf)
+				}
 				from := time.Now()
 				err := d.once(p, buf, at)
 				now := time.Now()
