@@ -21,34 +21,52 @@ import (
 // noCollector is the answer of a host that has not got the collector.
 type noCollector struct{ arch, unzip, hash string }
 
-// collector starts a verb of the collector: of the one that began run, or, with
-// run "", of ours, which is pushed first where it is missing. The input is sent
-// right behind the command. What the process prints next is the verb's.
-func (s *Session) collector(ctx context.Context, c *conn, run, verb string, args []string, input []byte) (*process, error) {
-	p, missing, err := s.begin(ctx, c, run, verb, args, input)
+// ask is a verb of the collector: of the one that began run, or, with run "", of
+// ours, which is pushed first where it is missing.
+type ask struct {
+	run, verb string
+	args      []string
+	input     []byte // sent right behind the command
+	early     string // the input once more, to go with the command
+	sum       string // its hash
+}
+
+// collector starts a verb of the collector. What the process prints next is the
+// verb's.
+func (s *Session) collector(ctx context.Context, c *conn, a ask) (*process, error) {
+	p, missing, err := s.begin(ctx, c, a)
 	if err != nil || missing == nil {
 		return p, err
 	}
-	if err := s.push(ctx, c, run, missing); err != nil {
+	if err := s.push(ctx, c, a.run, missing); err != nil {
 		return nil, err
 	}
-	if p, missing, err = s.begin(ctx, c, run, verb, args, input); err == nil && missing != nil {
+	if p, missing, err = s.begin(ctx, c, a); err == nil && missing != nil {
 		err = s.fail("upload", Refused, "", "the collector was pushed, but is not accepted where it lies")
 	}
 	return p, err
 }
 
-func (s *Session) begin(ctx context.Context, c *conn, run, verb string, args []string, input []byte) (*process, *noCollector, error) {
+func (s *Session) begin(ctx context.Context, c *conn, a ask) (*process, *noCollector, error) {
 	marker := newMarker()
-	words := append([]string{marker, run, s.d.programs.hash("amd64"), s.d.programs.hash("arm64"), verb}, args...)
-	p, err := c.run(ctx, s.order(startScript, words...), nil)
+	words := append([]string{marker, a.run, s.d.programs.hash("amd64"), s.d.programs.hash("arm64"), a.verb}, a.args...)
+	early := a.early
+	if s.h.Become { // sudo may log an environment
+		early = ""
+	}
+	if early != "" {
+		words = append(words, a.sum)
+	}
+	o := s.order(startScript, words...)
+	o.early = early
+	p, err := c.run(ctx, o, nil)
 	if err != nil {
 		return nil, nil, err
 	}
-	if verb == "start" || verb == "follow" { // the run's report comes behind it, once the end is known
-		p.write(bytes.NewReader(input))
+	if a.verb == "start" || a.verb == "follow" { // the run's report comes behind it, once the end is known
+		p.write(bytes.NewReader(a.input))
 	} else {
-		p.send(bytes.NewReader(input))
+		p.send(bytes.NewReader(a.input))
 	}
 	if err := s.greet(ctx, p, marker); err != nil {
 		p.close()
@@ -63,7 +81,7 @@ func (s *Session) begin(ctx context.Context, c *conn, run, verb string, args []s
 	case answer[0] == "RUN":
 		return p, nil, nil
 	case answer[0] == "NORUN":
-		err = s.outcome(verb, rcNoRun, "", nil)
+		err = s.outcome(a.verb, rcNoRun, "", nil)
 	case answer[0] == "MISSING" && len(answer) >= 3:
 		p.close()
 		m := &noCollector{arch: answer[1], unzip: answer[2]}
@@ -72,7 +90,7 @@ func (s *Session) begin(ctx context.Context, c *conn, run, verb string, args []s
 		}
 		return nil, m, nil
 	default:
-		err = s.fail(verb, Hostile, "", "an answer nobody asked for: %q", clip(strings.Join(answer, " "), 80))
+		err = s.fail(a.verb, Hostile, "", "an answer nobody asked for: %q", clip(strings.Join(answer, " "), 80))
 	}
 	p.close()
 	return nil, nil, err

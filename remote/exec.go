@@ -44,14 +44,29 @@ func simple(script string) bool {
 	}
 	calls := true
 	syntax.Walk(f, func(n syntax.Node) bool {
-		switch n.(type) {
-		case nil, *syntax.File, *syntax.Stmt, *syntax.CallExpr, *syntax.BinaryCmd, *syntax.Word, *syntax.Lit, *syntax.SglQuoted, *syntax.DblQuoted, *syntax.Assign:
+		switch n := n.(type) {
+		case nil, *syntax.File, *syntax.Stmt, *syntax.BinaryCmd, *syntax.Word, *syntax.Lit, *syntax.SglQuoted, *syntax.DblQuoted, *syntax.Assign:
+		case *syntax.CallExpr:
+			calls = len(n.Args) == 0 || !reserved(n.Args[0].Lit())
 		default:
 			calls = false
 		}
 		return calls
 	})
 	return calls
+}
+
+// reserved says that a shell may read word as the beginning of more than a
+// command: the parser takes some of POSIX's words as commands where they end
+// what nobody began ("else | r"), and knows none of those that bash has beside
+// them. Source: POSIX.1-2017, Shell Command Language, 2.4; bash(1).
+func reserved(word string) bool {
+	switch word {
+	case "case", "do", "done", "elif", "else", "esac", "fi", "for", "if", "in", "then", "until", "while",
+		"]]", "coproc", "function", "namespace", "select", "time":
+		return true
+	}
+	return false
 }
 
 // killScript ends a process group: it is asked, and after a second made to.

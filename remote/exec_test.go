@@ -217,7 +217,8 @@ func TestQuote(t *testing.T) {
 func TestPlainLines(t *testing.T) {
 	for script, want := range map[string]bool{"true": true, "df -h / | tail -1": true, "echo 'a b' \"c\"; false": true, "A=1 env": true,
 		"done": false, "if true": false, "if true; then echo; fi": false, "echo $HOME": false, "echo a >b": false, "echo 'a": false,
-		"echo a\necho b": false, "": false, " ": false, "f() { :; }": false, "echo é": false, "echo a |": false, "sleep 0 &": true} {
+		"echo a\necho b": false, "": false, " ": false, "f() { :; }": false, "echo é": false, "echo a |": false, "sleep 0 &": true,
+		"else|r": false, "echo a; then": false, "function f": false, "]]": false, "A=1 done": false, "echo done": true, "'else' || true": true} {
 		if simple(script) != want {
 			t.Errorf("simple(%q) is %v", script, !want)
 		}
@@ -238,12 +239,20 @@ func FuzzPlain(f *testing.F) {
 	f.Add("echo a; false | true")
 	f.Add("a=b 'c' \"d\" && e || f &")
 	f.Add("esac")
+	f.Add("else|r")
+	f.Add("a && function b")
+	shells := []string{"/bin/sh"}
+	if bash, err := exec.LookPath("bash"); err == nil {
+		shells = append(shells, bash)
+	}
 	f.Fuzz(func(t *testing.T, script string) {
 		if !simple(script) {
 			t.Skip()
 		}
-		if out, err := exec.Command("/bin/sh", "-n", "-c", execPlain+script).CombinedOutput(); err != nil {
-			t.Errorf("sh cannot read %q: %s", script, out)
+		for _, shell := range shells {
+			if out, err := exec.Command(shell, "-n", "-c", execPlain+script).CombinedOutput(); err != nil {
+				t.Errorf("%s cannot read %q: %s", shell, script, out)
+			}
 		}
 	})
 }

@@ -188,6 +188,7 @@ start)
 	mkdir -p "$d/runs"
 	mkdir "$d/runs/$run" 2>/dev/null || { echo '{"n":0,"k":"refused","t":0,"refused":{"stage":"exists","text":"was begun before"}}'; exit 3; }
 	printf '%s' "$plan" >"$d/runs/$run/plan"
+	printf '%s %s' "$LC_VPSCTL_PLAN" "$1" >"$d/runs/$run/early"
 	echo "${0##*/}" >"$d/runs/$run/collector"
 	cat "$HOME/journal" >"$d/runs/$run/journal.jsonl"
 	follow "$run" 0 0

@@ -181,14 +181,16 @@ func (l *landing) here() bool {
 
 func (l *landing) mode() fs.FileMode { return l.e.mode | 0o600 }
 
-// part is the file's name until it is whole.
+// part is the file's name until it is whole: of this content, so that another
+// call goes on with it, and of this name, since its neighbour may hold the same.
 func (l *landing) part() string {
-	return filepath.Join(filepath.Dir(l.name), ".vpsctl-pull-"+l.e.sum[:24])
+	name := sha256.Sum256([]byte(l.e.name))
+	return filepath.Join(filepath.Dir(l.name), ".vpsctl-pull-"+l.e.sum[:24]+"-"+hex.EncodeToString(name[:4]))
 }
 
 // open begins or continues the part, and gives how much of it is here.
 func (l *landing) open(afresh bool) (at int64, err error) {
-	if err := l.root.MkdirAll(filepath.Dir(l.name), 0o755); err != nil {
+	if err := l.root.MkdirAll(filepath.Dir(l.name), 0o700); err != nil {
 		return 0, err
 	}
 	if st, err := l.root.Lstat(l.part()); err == nil && (afresh || !st.Mode().IsRegular() || st.Size() > l.e.size) {

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/crypto/ssh"
+
+	"github.com/vpsctl/vpsctl/payload/wire"
 )
 
 // process is one command on the host, in a channel of its own.
@@ -87,7 +89,13 @@ func (c *conn) run(ctx context.Context, o order, stderr *errStream) (*process, e
 		wg.Wait()
 		close(p.done)
 	}()
-	if _, err := ch.SendRequest("exec", false, ssh.Marshal(struct{ Command string }{o.text})); err != nil {
+	if o.early != "" { // a server that does not accept it says nothing
+		_, err = ch.SendRequest("env", false, ssh.Marshal(struct{ Name, Value string }{wire.EarlyPlan, o.early}))
+	}
+	if err == nil {
+		_, err = ch.SendRequest("exec", false, ssh.Marshal(struct{ Command string }{o.text}))
+	}
+	if err != nil {
 		p.close()
 		return nil, c.broken(err)
 	}

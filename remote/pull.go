@@ -10,6 +10,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -136,7 +137,7 @@ func (p *puller) ask(ctx context.Context, src string) error {
 	return nil
 }
 
-// land writes it all, four files at a time.
+// land writes it all, below the host's name.
 func (p *puller) land(ctx context.Context, dir string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return p.fail("pull", Local, "", "%w", err)
@@ -164,18 +165,37 @@ func (p *puller) land(ctx context.Context, dir string) error {
 			p.cl = cl
 		}
 	}
+	return p.fill(ctx, root)
+}
+
+// fill makes the folders and, four at a time, the files in them. A folder is its
+// owner's alone until all is there, whatever its mode is: nobody looks into one
+// that was closed on the host, and one that nobody may write to can be filled.
+func (p *puller) fill(ctx context.Context, root *os.Root) error {
+	folders := slices.DeleteFunc(slices.Clone(p.list.entries), func(e entry) bool { return !e.dir() })
+	slices.SortFunc(folders, func(a, b entry) int { return strings.Compare(a.name, b.name) })
+	for _, e := range folders { // those above come first
+		name := filepath.FromSlash(e.name)
+		if err := errors.Join(root.MkdirAll(name, 0o700), root.Chmod(name, 0o700)); err != nil {
+			return p.fail("pull", Local, "", "%w", err)
+		}
+	}
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(4)
 	for _, e := range p.list.entries {
-		if e.dir() {
-			if err := root.MkdirAll(filepath.FromSlash(e.name), 0o755); err != nil {
-				return errors.Join(p.fail("pull", Local, "", "%w", err), g.Wait())
-			}
-			continue
+		if !e.dir() {
+			g.Go(func() error { return p.file(gctx, root, e) })
 		}
-		g.Go(func() error { return p.file(gctx, root, e) })
 	}
-	return g.Wait()
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	for _, e := range folders { // as of files, the owner's own rights stay: another pull goes on in it
+		if err := root.Chmod(filepath.FromSlash(e.name), e.mode|0o700); err != nil {
+			return p.fail("pull", Local, "", "%w", err)
+		}
+	}
+	return nil
 }
 
 // file fetches one file, unless it is here.

@@ -6,12 +6,14 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -23,10 +25,12 @@ const plenty = 1 << 30
 func TestPull(t *testing.T) {
 	eachWay(t, func(t *testing.T, r *rig, via string) {
 		_, errs, rc := do(t, r, `mkdir -p "etc d/sub/deep" "etc d/none" && cd "etc d" && echo A >a && echo B >"sub/b c " && printf C >'sub/deep/ü\n' && : >empty &&
-ln -s /etc/shadow link && mkfifo pipe && echo x >Case && echo y >case && chmod 4755 a && printf x >"$(printf 'bad\nname')"`, "")
+ln -s /etc/shadow link && mkfifo pipe && echo x >Case && echo y >case && chmod 4755 a && printf x >"$(printf 'bad\nname')" &&
+chmod 700 sub && chmod 500 sub/deep && chmod 2775 none`, "")
 		if rc != 0 {
 			t.Fatal(errs)
 		}
+		t.Cleanup(func() { os.Chmod(filepath.Join(r.Home, "etc d/sub/deep"), 0o700) }) // so that it can be removed
 		if r.host.Become {
 			via = "shell" // by SFTP one is never root
 		}
@@ -37,7 +41,8 @@ ln -s /etc/shadow link && mkfifo pipe && echo x >Case && echo y >case && chmod 4
 			t.Errorf("got %+v, %v", got, err)
 		}
 		have := tree(t, filepath.Join(dir, "web1", "etc d"))
-		want := map[string]string{"a": "-rwxr-xr-x A\n", "sub/b c ": "-rw-r--r-- B\n", `sub/deep/ü\n`: "-rw-r--r-- C", "empty": "-rw-r--r-- "}
+		want := map[string]string{"a": "-rwxr-xr-x A\n", "sub/b c ": "-rw-r--r-- B\n", `sub/deep/ü\n`: "-rw-r--r-- C", "empty": "-rw-r--r-- ",
+			"sub": "drwx------", "sub/deep": "drwx------", "none": "drwxrwxr-x"}
 		for name, text := range want {
 			if have[name] != text {
 				t.Errorf("%s: got %q, want %q", name, have[name], text)
@@ -45,8 +50,11 @@ ln -s /etc/shadow link && mkfifo pipe && echo x >Case && echo y >case && chmod 4
 		}
 		_, upper := have["Case"]
 		_, lower := have["case"]
-		if upper == lower || have["link"]+have["pipe"] != "" || have["none"] == "" || len(have) != 8 {
+		if upper == lower || have["link"]+have["pipe"] != "" || len(have) != 8 {
 			t.Errorf("got %v", have)
+		}
+		if err := os.Chmod(filepath.Join(dir, "web1", "etc d", "sub"), 0); err != nil {
+			t.Fatal(err)
 		}
 		got, err = r.session(t).Pull(testContext(t), "etc d/", dir, plenty, nil)
 		if err != nil || got.Same != 5 || got.Bytes != 0 || got.Via != "" {
@@ -64,6 +72,42 @@ ln -s /etc/shadow link && mkfifo pipe && echo x >Case && echo y >case && chmod 4
 	})
 }
 
+// Files with the same content are on their way at once: each has a part of its
+// own.
+func TestPullOfEqualFiles(t *testing.T) {
+	eachWay(t, func(t *testing.T, r *rig, via string) {
+		if _, errs, rc := do(t, r, `mkdir d && cd d && for n in 1 2 3 4 5 6 7 8; do echo same >same$n; : >empty$n; done`, ""); rc != 0 {
+			t.Fatal(errs)
+		}
+		var begun atomic.Int32
+		two := make(chan struct{})
+		overlap := func(_, _ int64) { // what comes first waits until another has begun
+			if begun.Add(1) == 2 {
+				close(two)
+			}
+			select {
+			case <-two:
+			case <-time.After(10 * time.Second):
+				t.Error("one file at a time")
+			}
+		}
+		dir := t.TempDir()
+		got, err := r.session(t).Pull(testContext(t), "d", dir, plenty, overlap)
+		if err != nil || got.Files != 16 || got.Bytes != 40 {
+			t.Errorf("got %+v, %v", got, err)
+		}
+		have := tree(t, filepath.Join(dir, "web1", "d"))
+		for n := range 8 {
+			if same, empty := have[fmt.Sprint("same", n+1)], have[fmt.Sprint("empty", n+1)]; same != "-rw-r--r-- same\n" || empty != "-rw-r--r-- " {
+				t.Errorf("got %q and %q", same, empty)
+			}
+		}
+		if len(have) != 16 {
+			t.Errorf("got %v", have)
+		}
+	})
+}
+
 // What an earlier copy has left is continued when it is right, and replaced when
 // it is not.
 func TestPullContinues(t *testing.T) {
@@ -74,7 +118,7 @@ func TestPullContinues(t *testing.T) {
 		for _, spoil := range []byte{0, 1} {
 			dir := t.TempDir()
 			src := openSource(t, filepath.Join(r.Home, "big"))
-			part := filepath.Join(dir, "web1", ".vpsctl-pull-"+src.entries[0].sum[:24])
+			part := filepath.Join(dir, "web1", (&landing{name: "big", e: src.entries[0]}).part())
 			if err := os.MkdirAll(filepath.Dir(part), 0o755); err != nil {
 				t.Fatal(err)
 			}

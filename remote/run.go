@@ -155,7 +155,8 @@ func (s *Session) start(ctx context.Context, c *conn, t *turn) error {
 	data = append(data, '\n') // more may follow on the same stdin
 	again := t.sent
 	t.sent, t.absent = true, false
-	p, err := s.collector(ctx, c, "", "start", nil, data)
+	early, sum := t.plan.Early(data)
+	p, err := s.collector(ctx, c, ask{verb: "start", input: data, early: early, sum: sum})
 	if err != nil {
 		t.absent = t.absent || !isLost(err)
 		return err
@@ -194,7 +195,7 @@ func (s *Session) refused(r *refusal) *Error {
 func (s *Session) follow(ctx context.Context, c *conn, t *turn) error {
 	after := t.cursor
 	args := []string{t.run, strconv.FormatInt(after.Status, 10), strconv.FormatInt(after.Output, 10)}
-	p, err := s.collector(ctx, c, t.run, "follow", args, nil)
+	p, err := s.collector(ctx, c, ask{run: t.run, verb: "follow", args: args})
 	if err != nil {
 		return err
 	}

@@ -29,6 +29,42 @@ func runRig(t *testing.T, opt sshtest.Options, journal ...any) *rig {
 	return r
 }
 
+// A plan without secrets goes with the command, and on stdin too; through sudo,
+// or where the server does not take it, on stdin alone.
+func TestPlanGoesWithTheCommand(t *testing.T) {
+	accept := sshtest.Options{AcceptEnv: []string{wire.EarlyPlan}, Sudo: true}
+	for name, c := range map[string]struct {
+		opt    sshtest.Options
+		change func(*rig, *wire.Plan)
+		early  bool
+		hashed bool // the command has the plan's hash
+	}{
+		"all is open": {accept, func(*rig, *wire.Plan) {}, true, true},
+		"not taken":   {sshtest.Options{}, func(*rig, *wire.Plan) {}, false, true},
+		"secrets":     {accept, func(_ *rig, p *wire.Plan) { p.Secrets = map[string]string{"a": "hunter22"} }, false, false},
+		"sudo":        {accept, func(r *rig, _ *wire.Plan) { r.host.Become = true }, false, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := runRig(t, c.opt)
+			plan := testPlan()
+			c.change(r, plan)
+			var lines []string
+			if err := r.session(t).Run(testContext(t), plan, collect(&lines)); err != nil || len(lines) != 11 {
+				t.Fatalf("%d events, %v", len(lines), err)
+			}
+			sent, err := os.ReadFile(r.state("runs/" + testRun + "/plan"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			early, err := os.ReadFile(r.state("runs/" + testRun + "/early"))
+			value, sum, _ := strings.Cut(string(early), " ")
+			if err != nil || c.early != (value != "") || c.hashed != (sum != "") || c.early && strings.TrimSpace(string(wire.FromEarly(value, sum))) != string(sent) {
+				t.Errorf("with the command came %q, %v; on stdin %s", early, err, sent)
+			}
+		})
+	}
+}
+
 func TestRunPushesTheCollectorOnceAndTellsAllEvents(t *testing.T) {
 	r := runRig(t, sshtest.Options{})
 	s := r.session(t)

@@ -82,7 +82,7 @@ func (s *Session) listen(ctx context.Context, tries int, run, verb string, args 
 		return nil, nil, nil, err
 	}
 	stop := context.AfterFunc(ctx, func() { c.abort(context.Cause(ctx)) })
-	p, err := s.collector(ctx, c, run, verb, args, nil)
+	p, err := s.collector(ctx, c, ask{run: run, verb: verb, args: args})
 	if err != nil {
 		stop()
 		return nil, nil, nil, err

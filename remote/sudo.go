@@ -23,8 +23,9 @@ import (
 
 // order is a line for the host's shell, and the talk with sudo it begins with.
 type order struct {
-	text string
-	talk *talk // nil: nobody asks
+	text  string
+	talk  *talk  // nil: nobody asks
+	early string // the plan, ahead of stdin; "": not
 }
 
 // talk is what is said to one sudo.
@@ -60,7 +61,7 @@ func (s *Session) order(script string, args ...string) order {
 		return asUser(script, args...)
 	}
 	words, t := s.sudo()
-	return order{command(append(words, "--"), script, args...), t}
+	return order{text: command(append(words, "--"), script, args...), talk: t}
 }
 
 // orderPlain is an order of a user's script that is one line of ours, too.
@@ -69,7 +70,7 @@ func (s *Session) orderPlain(script string, args ...string) order {
 		return order{text: commandAs("/bin/sh", nil, script, args...)}
 	}
 	words, t := s.sudo()
-	return order{commandAs("/bin/sh", append(words, "--"), script, args...), t}
+	return order{text: commandAs("/bin/sh", append(words, "--"), script, args...), talk: t}
 }
 
 // asUser is an order that is not for root.

@@ -22,7 +22,7 @@ func (s *Session) secretsStayOut(ctx context.Context, c *conn, secrets map[strin
 	}
 	marker := newMarker()
 	words, t := s.sudo()
-	p, err := c.run(ctx, order{asUser(sudoListScript, append([]string{marker}, words...)...).text, t}, nil)
+	p, err := c.run(ctx, order{text: asUser(sudoListScript, append([]string{marker}, words...)...).text, talk: t}, nil)
 	if err != nil {
 		return err
 	}

@@ -142,7 +142,7 @@ func (s *Session) ask(ctx context.Context, run, verb string, args []string, inpu
 	if err != nil {
 		return nil, err
 	}
-	p, err := s.collector(ctx, c, run, verb, args, input)
+	p, err := s.collector(ctx, c, ask{run: run, verb: verb, args: args, input: input})
 	if err != nil {
 		return nil, s.problem(ctx, verb, err)
 	}

@@ -53,13 +53,14 @@ func (s *Server) command(asked string) []string {
 }
 
 // start runs argv for the channel and ends the channel when it has ended.
-func (s *Server) start(c *conn, ch ssh.Channel, argv []string, user, asked string) error {
+func (s *Server) start(c *conn, ch ssh.Channel, argv []string, user, asked string, env []string) error {
 	s.set(func() { s.counts.Commands++ })
 	if s.opt.Noise != "" {
 		io.WriteString(ch, s.opt.Noise)
 		io.WriteString(ch.Stderr(), s.opt.Noise)
 	}
 	cmd := exec.Command("/bin/sh", append([]string{"-c", `umask 022; exec "$@"`, "sh"}, argv...)...)
+	cmd.Env = env
 	return s.attach(c, ch, cmd, user, asked)
 }
 

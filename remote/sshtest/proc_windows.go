@@ -12,7 +12,7 @@ func giveAway(string) error { return nil }
 
 func (s *Server) command(asked string) []string { return nil }
 
-func (s *Server) start(*conn, ssh.Channel, []string, string, string) error { return errUnix }
+func (s *Server) start(*conn, ssh.Channel, []string, string, string, []string) error { return errUnix }
 
 func (s *Server) startSFTP(*conn, ssh.Channel, string) error { return errUnix }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"slices"
 	"strconv"
 	"sync"
 
@@ -171,19 +172,23 @@ func (s *Server) forward(nch ssh.NewChannel) {
 }
 
 func (s *Server) session(c *conn, ch ssh.Channel, reqs <-chan *ssh.Request, user string) {
-	started := false
+	started, env := false, []string(nil)
 	for req := range reqs {
 		ok := false
 		var text struct{ S string }
 		if !started && ssh.Unmarshal(req.Payload, &text) == nil {
 			switch {
 			case req.Type == "exec":
-				ok = s.start(c, ch, s.command(text.S), user, text.S) == nil
+				ok = s.start(c, ch, s.command(text.S), user, text.S, env) == nil
 				started = ok
 			case req.Type == "subsystem" && text.S == "sftp" && !s.opt.NoSFTP:
 				ok = s.startSFTP(c, ch, user) == nil
 				started = ok
 			}
+		}
+		var v struct{ Name, Value string }
+		if req.Type == "env" && ssh.Unmarshal(req.Payload, &v) == nil && slices.Contains(s.opt.AcceptEnv, v.Name) {
+			env, ok = append(env, v.Name+"="+v.Value), true
 		}
 		if req.WantReply {
 			req.Reply(ok, nil)

@@ -41,6 +41,7 @@ type Options struct {
 	NoSFTP       bool     // no sftp subsystem
 	NoForward    bool     // no way to other hosts, as with AllowTcpForwarding no
 	Env          []string // added to the environment of commands
+	AcceptEnv    []string // names of variables that clients may set
 }
 
 // Counts are what a server has seen.
