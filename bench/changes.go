@@ -31,6 +31,9 @@ func Changes(history []Session) []Change {
 		note("microcode", was.Notes.Microcode, is.Notes.Microcode)
 		note("prober", short(was.Notes.Prober), short(is.Notes.Prober))
 		note("mirror", was.Notes.Mirror, is.Notes.Mirror)
+		note("provider", was.Notes.Provider, is.Notes.Provider)
+		note("plan", was.Notes.Plan, is.Notes.Plan)
+		note("region", was.Notes.Region, is.Notes.Region)
 		note("peer group", was.Notes.PeerGroup, is.Notes.PeerGroup)
 		if len(words) > 0 {
 			out = append(out, Change{Session: is.ID, At: is.Start, Machine: len(machine) > 0, Text: strings.Join(words, ", ")})

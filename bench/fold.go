@@ -65,6 +65,7 @@ func (f *Fold) line(p *wire.ProbeLine) error {
 		h := p.Host
 		s.Epoch = Epoch{CPUModel: h.CPUModel, Cores: h.Cores, MemoryMB: (h.MemoryMB + 32) / 64 * 64, Disk: h.Disk, Virt: h.Virt, Method: h.Method}
 		s.Notes.Kernel, s.Notes.Microcode, s.Notes.DiskGB, s.Notes.Hostname = h.Kernel, h.Microcode, h.DiskGB, h.Hostname
+		s.Notes.Mirror, s.Notes.Provider, s.Notes.Plan, s.Notes.Region = h.Mirror, h.Provider, h.Plan, h.Region
 		s.Around = Conditions{Load1: h.Load1, PSICPU: h.PSICPU, QuotaCPU: h.QuotaCPU, Busy: h.Busy}
 	case p.Got != nil:
 		return f.Add(*p.Got)
@@ -93,7 +94,13 @@ func (f *Fold) Add(g wire.ProbeSample) error {
 	if m.Unit != g.Unit || string(m.Better) != g.Better || len(m.Values) == 1000 {
 		return fmt.Errorf("%w: %s in %s, then in %s", wire.ErrHostile, g.Metric, m.Unit, g.Unit)
 	}
-	m.Values, m.Steal = append(m.Values, g.Value), append(m.Steal, g.StealPct)
+	m.Values = append(m.Values, g.Value)
+	if g.StealPct != nil {
+		m.Steal = append(m.Steal, *g.StealPct)
+	}
+	if g.MHz > 0 {
+		m.MHz = append(m.MHz, g.MHz)
+	}
 	m.Bytes += g.Bytes
 	m.Seconds += g.Seconds
 	for name, v := range g.Percentiles {
@@ -102,10 +109,18 @@ func (f *Fold) Add(g wire.ProbeSample) error {
 		}
 		m.latency[name] = append(m.latency[name], v)
 	}
-	if g.MHz > 0 {
-		f.session.Around.MHz = g.MHz
-	}
 	return nil
+}
+
+// Exclude says why no baseline may count the session, if there is a reason;
+// there may be several.
+func (f *Fold) Exclude(why string) { f.session.exclude(why) }
+
+func (s *Session) exclude(why string) {
+	if s.Excluded != "" && why != "" {
+		why = "; " + why
+	}
+	s.Excluded += why
 }
 
 // Skip notes what was not measured.
@@ -122,6 +137,7 @@ func (f *Fold) Session(now time.Time) (Session, error) {
 	}
 	s := f.session
 	s.Took = now.Sub(s.Start)
+	var mhz []float64
 	for _, name := range slices.Sorted(maps.Keys(f.by)) {
 		m := f.by[name]
 		m.Median = stat.Median(m.Values)
@@ -131,13 +147,34 @@ func (f *Fold) Session(now time.Time) (Session, error) {
 			}
 			m.Percentiles[p] = stat.Median(values)
 		}
+		mhz = append(mhz, m.MHz...)
+		m.Steal, m.MHz = ofAll(m.Steal, m.Values), ofAll(m.MHz, m.Values)
 		s.Metrics = append(s.Metrics, *m)
 	}
-	if s.Depth != Thorough {
+	s.Around.MHz = mean(mhz)
+	if !s.Depth.Sustains() {
 		s.Skipped = append(s.Skipped, "sustained: only --thorough lasts long enough to see credits end")
 	}
-	if s.Around.Busy != "" && s.Excluded == "" {
-		s.Excluded = "busy: " + s.Around.Busy
+	if s.Around.Busy != "" {
+		s.exclude("busy: " + s.Around.Busy)
 	}
 	return s, nil
+}
+
+// ofAll is what was found beside values, where it was found beside each of them:
+// else nobody could tell whose it is.
+func ofAll(beside, values []float64) []float64 {
+	if len(beside) != len(values) {
+		return nil
+	}
+	return beside
+}
+
+// mean is 0 of nothing.
+func mean(x []float64) float64 {
+	sum := 0.0
+	for _, v := range x {
+		sum += v
+	}
+	return sum / float64(max(1, len(x)))
 }

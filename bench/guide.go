@@ -42,7 +42,7 @@ func GuideLines(now, base Results, grade Grader) []GuideLine {
 		return p
 	}
 	network := NewGuideLine("Network", g("", "Mbit/s", "", now.Network.Download, base.Network.Download))
-	if a, b := now.Network.Path, base.Network.Path; a != b && network.Class != "" {
+	if a, b := networkPaths(now, base); a != b && network.Class != "" {
 		network = NewGuideLine("Network", GuidePart{Unit: "Mbit/s", Current: now.Network.Download, Baseline: base.Network.Download,
 			Note: fmt.Sprintf("not comparable: measured on %q, before on %q", cmp.Or(a, "an unnamed path"), cmp.Or(b, "an unnamed path"))})
 	}
@@ -51,6 +51,16 @@ func GuideLines(now, base Results, grade Grader) []GuideLine {
 		NewGuideLine("Disk I/O", g("read", "MB/s", "disk/read-1m/qd8", now.Disk.Read, base.Disk.Read), g("write", "MB/s", "disk/write-1m/qd8", now.Disk.Write, base.Disk.Write)),
 		network,
 	}
+}
+
+// networkPaths are what the downloads of two results were measured on: other
+// streams to the same mirror are another path.
+func networkPaths(now, base Results) (a, b string) {
+	x, y := mirrorRate(now.Metrics), mirrorRate(base.Metrics)
+	if x != nil && y != nil && x.Name != y.Name {
+		return x.Name, y.Name
+	}
+	return now.Network.Path, base.Network.Path
 }
 
 // NewGuidePart compares two numbers. A missing or zero one is not comparable.

@@ -96,6 +96,15 @@ func TestNetworkPaths(t *testing.T) {
 	if l := GuideLines(now, base, plainGrade)[2]; l.Regressed || !strings.Contains(l.Text(), "mirror B") {
 		t.Errorf("two paths are compared: %s", l.Text())
 	}
+	base.Network.Path = now.Network.Path
+	now.Metrics, base.Metrics = []Metric{{Name: "net/mirror/b/8", Unit: "Mbit/s"}}, []Metric{{Name: "net/mirror/b/4", Unit: "Mbit/s"}}
+	if l := GuideLines(now, base, plainGrade)[2]; l.Regressed || !strings.Contains(l.Text(), `"net/mirror/b/8", before on "net/mirror/b/4"`) {
+		t.Errorf("eight streams are compared with four: %s", l.Text())
+	}
+	now.Metrics = base.Metrics
+	if l := GuideLines(now, base, plainGrade)[2]; !l.Regressed {
+		t.Errorf("one path is not compared: %s", l.Text())
+	}
 }
 
 // TestPeerGroups: an outlier is named, a group of two has none, and hosts that
@@ -179,12 +188,43 @@ func TestHeadlines(t *testing.T) {
 	metric := func(name, unit string, v float64) Metric {
 		return Metric{Name: name, Unit: unit, Better: Higher, Values: []float64{v, v * 1.1, v * 0.9}, Median: v}
 	}
-	s := Session{Host: "web1", Notes: Notes{Hostname: "vm7", Kernel: "6.12", Mirror: "mirror.example", DiskGB: 40}, Epoch: Epoch{Cores: 2, MemoryMB: 4096}, Metrics: []Metric{
-		metric("cpu/sha256/1", "ops/s", 8e6), metric("cpu/sha256/all", "ops/s", 16e6), metric("disk/read-1m/qd8", "MB/s", 600), metric("net/mirror/down/1", "Mbit/s", 300),
-		metric("net/mirror/down/8", "Mbit/s", 900), metric("net/mirror/up/8", "Mbit/s", 9000), metric("net/peer/web2/down/8", "Mbit/s", 5000)}}
+	s := Session{Host: "web1", Notes: Notes{Hostname: "vm7", Kernel: "6.12", Mirror: "mirror.example.net", DiskGB: 40}, Epoch: Epoch{Cores: 2, MemoryMB: 4096}, Metrics: []Metric{
+		metric("cpu/sha256/1", "ops/s", 8e6), metric("cpu/sha256/all", "ops/s", 16e6), metric("disk/read-1m/qd8", "MB/s", 600)}}
 	r := ResultsOf(s)
 	if *r.CPU.Ops != 8e6 || math.Abs(*r.CPU.Spread-10) > 1e-9 || *r.Disk.Read != 600 || *r.Disk.ReadMBs != 600 || r.Disk.Write != nil || r.Disk.WriteMBs != nil ||
-		*r.Network.Download != 900 || *r.Network.Mbps != 900 || r.Network.Path != "path to mirror mirror.example" || r.System.Hostname != "vm7" || r.System.RAMMB != 4096 || r.Method.Repeats != 3 {
+		r.Network != (ResultsNetwork{}) || r.System.Hostname != "vm7" || r.System.RAMMB != 4096 || r.Method.Repeats != 3 {
 		t.Errorf("%+v", r)
+	}
+}
+
+// TestNetworkHeadline: the download is the mirror's over the most streams, of new
+// histories and old ones; no other path is, whatever its host is called.
+func TestNetworkHeadline(t *testing.T) {
+	type rate struct {
+		name, unit string
+		v          float64
+	}
+	peer, through := rate{"net/peer/mirror1/down/8", "Mbit/s", 5000}, rate{"net/ssh/down", "Mbit/s", 700}
+	for _, c := range []struct {
+		name  string
+		rates []rate
+		want  float64 // 0: none
+	}{
+		{"one and eight", []rate{{"net/mirror/mirror.example.net/1", "Mbit/s", 300}, {"net/mirror/mirror.example.net/8", "Mbit/s", 900}, {"net/mirror/mirror.example.net/rtt", "ms", 9}, peer, through}, 900},
+		{"eight were slower", []rate{{"net/mirror/mirror.example.net/8", "Mbit/s", 80}, {"net/mirror/mirror.example.net/1", "Mbit/s", 90}}, 80},
+		{"an old history", []rate{peer, {"net/mirror/mirror.example.net/4", "Mbit/s", 400}}, 400},
+		{"up in its name", []rate{{"net/mirror/mirrors.upcloud.example.net/8", "Mbit/s", 800}}, 800},
+		{"a peer called mirror1", []rate{peer, through, {"net/peer/mirror1/rtt", "ms", 1}}, 0},
+	} {
+		s := Session{Notes: Notes{Mirror: "mirror.example.net"}}
+		for _, r := range c.rates {
+			s.Metrics = append(s.Metrics, Metric{Name: r.name, Unit: r.unit, Better: Higher, Values: []float64{r.v}, Median: r.v, Note: "path to mirror X through the proxy P"})
+		}
+		switch n := ResultsOf(s).Network; {
+		case c.want == 0 && n != (ResultsNetwork{}):
+			t.Errorf("%s: %v by %q", c.name, *n.Download, n.Path)
+		case c.want > 0 && (n.Download == nil || *n.Download != c.want || *n.Mbps != c.want || n.Path != "path to mirror X through the proxy P"):
+			t.Errorf("%s: %+v", c.name, n)
+		}
 	}
 }

@@ -28,7 +28,7 @@ const (
 // Question says what is asked of the histories.
 type Question struct {
 	Hosts   []string `json:"hosts,omitempty"`   // empty: all; the others are then peers only
-	Metrics []string `json:"metrics,omitempty"` // empty: all the newest session has
+	Metrics []string `json:"metrics,omitempty"` // empty: all that any session of its history has
 	// Since is when an owner accepted a host's level as it was: older sessions
 	// of that host are not counted.
 	Since map[string]time.Time `json:"since,omitempty"`
@@ -57,9 +57,10 @@ type Finding struct {
 	Better    Direction `json:"better"`
 	Verdict   Word      `json:"verdict"`
 	Judged    bool      `json:"judged"`
-	Now       float64   `json:"now"`        // newest session, in Unit
-	At        time.Time `json:"at"`         // of the newest session
-	SlowerPct float64   `json:"slower_pct"` // newest session against the baseline
+	Now       float64   `json:"now"`                     // newest session that has it, in Unit
+	At        time.Time `json:"at"`                      // of that session
+	Old       bool      `json:"not_in_newest,omitempty"` // the host's newest session does not have it, or is of another depth
+	SlowerPct float64   `json:"slower_pct"`              // that session against the baseline
 	Baseline  *Baseline `json:"baseline,omitempty"`
 	Effect    *Effect   `json:"effect,omitempty"`    // of the sessions that confirm; nil if it was not needed or they are too few
 	Since     time.Time `json:"since,omitzero"`      // first slow session
@@ -131,7 +132,7 @@ func (j *judgement) follow() {
 	for _, t := range j.tracks {
 		r := j.records[t.host]
 		points := j.pointsOf(r, t.metric)
-		if len(points) > 0 && len(points) <= j.rule.least+2*maxLooks*j.rule.confirm {
+		if len(points) > 0 && len(points) <= j.rule.young() {
 			t.group = j.groupPoints(r, t.metric)
 		}
 		t.follow(points)
@@ -156,7 +157,7 @@ func begin(histories map[string][]Session, q Question) *judgement {
 			j.without = append(j.without, host)
 			continue
 		}
-		metrics := r.newest().metrics()
+		metrics := r.metrics()
 		if len(q.Metrics) > 0 {
 			metrics = q.Metrics
 		}

@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"fmt"
 	"math"
 	"time"
 
@@ -21,20 +22,32 @@ func (t *track) current() *episode {
 	return nil
 }
 
-// finding is the verdict on a track. to is for one that was looked at.
+// finding is the verdict on a track, by the last sessions that have its metric.
 func (j *judgement) finding(t *track, to held) Finding {
 	f := Finding{Host: t.host, Metric: t.metric, Verdict: Inconclusive}
 	if len(t.points) == 0 {
-		f.Text = "not measured in any session that counts"
+		f.More = t.rule.least + 1
+		f.MoreDays = upTo(f.More, basePerDay)
+		f.Text = fmt.Sprintf("not measured in any session that counts; %s, and %s", f.moreText("give a verdict"), f.seesText())
 		return f
 	}
+	j.judged(&f, t, to)
+	if latest, last := j.records[t.host].latest, t.points[len(t.points)-1].session; last != latest {
+		f.Old = true
+		f.Text += oldText(last, latest)
+	}
+	return f
+}
+
+// judged is the verdict on a track that has values. to is for one that was looked at.
+func (j *judgement) judged(f *Finding, t *track, to held) {
 	newest := t.points[len(t.points)-1]
 	m := newest.session.metric(t.metric)
 	f.Unit, f.Better, f.Now, f.At = m.Unit, m.Better, newest.value, newest.session.Start
 	e := t.current()
 	if t.against == nil {
-		j.short(&f, t)
-		return f
+		j.short(f, t)
+		return
 	}
 	against := t.against
 	if e != nil {
@@ -43,19 +56,18 @@ func (j *judgement) finding(t *track, to held) Finding {
 	f.Baseline, f.SlowerPct = against.described(m.Better), pct(against.slower(newest))
 	switch {
 	case e == nil && !t.fits:
-		j.loud(&f, t)
+		j.loud(f, t)
 	case e == nil:
 		f.Verdict, f.Judged = OK, true
-		f.Text = screenedText(&f, t)
+		f.Text = screenedText(f, t)
 	case e.looks > 0:
-		j.looked(&f, t, to)
+		j.looked(f, t, to)
 	case !e.base.slow(newest):
 		f.Verdict, f.Judged, f.Since = OK, true, e.first.session.Start
-		f.Text = calmedText(&f, e)
+		f.Text = calmedText(f, e)
 	default:
-		j.waits(&f, t)
+		j.waits(f, t)
 	}
-	return f
 }
 
 func (b *base) described(better Direction) *Baseline {
@@ -118,12 +130,12 @@ func (j *judgement) looked(f *Finding, t *track, to held) {
 		return
 	}
 	f.Scope = j.scope(t, f.Since)
+	f.WouldSee = t.wouldSee(e.base.y, len(e.base.points), len(e.looked), to.level)
 	if f.Verdict == Regressed {
 		f.Changed = t.changed()
 		f.Verdict, f.Text = j.regressed(f, t, e)
 		return
 	}
-	f.WouldSee = t.wouldSee(e.base.y, len(e.base.points), len(e.looked), to.level)
 	f.More = t.further(e.base.y, e.found.hl, len(e.looked), to.level)
 	if f.More > 0 {
 		f.More = max(f.More, e.wants()-len(e.counted.points))
@@ -137,8 +149,11 @@ func (j *judgement) regressed(f *Finding, t *track, e *episode) (Word, string) {
 	switch {
 	case e.base.of == group:
 		f.Judged = false
+		f.More = max(1, t.rule.young()+1-len(t.points)) // then it is compared with itself
+		f.MoreDays = upTo(f.More, basePerDay)
 		return Inconclusive, strangerText(f)
 	case f.Scope == Everything && t.otherProber(f.Since):
+		f.More = -1
 		return Inconclusive, proberText(f)
 	}
 	return Regressed, regressedText(f, e)

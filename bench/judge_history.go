@@ -24,17 +24,18 @@ type point struct {
 	day     string  // as the laptop's calendar had it
 }
 
-// record is the part of a host's history that may be compared with its newest
-// session: same machine, same way and same depth, nothing excluded.
+// record is the part of a host's history whose sessions may be compared with each
+// other: the newest one's machine and way of measuring, one depth, nothing excluded.
 type record struct {
 	host   string
 	good   []*Session // oldest first
+	latest *Session   // newest session of that machine, of whatever depth
 	other  *Session   // newest session of another epoch before all of good
 	others int        // how many of those
 	depths int        // sessions of other depths left out
 }
 
-// newest is the session everything else is compared with, nil if there is none.
+// newest is the newest session of good, nil if there is none.
 func (r *record) newest() *Session {
 	if len(r.good) == 0 {
 		return nil
@@ -54,19 +55,54 @@ func recordOf(host string, history []Session, since time.Time) *record {
 	if len(all) == 0 {
 		return r
 	}
-	last := all[len(all)-1]
+	r.latest = all[len(all)-1]
+	depth := depthOf(all, r.latest)
 	for _, s := range all {
 		switch {
-		case s.Epoch != last.Epoch:
+		case s.Epoch != r.latest.Epoch:
 			r.other = s
 			r.others++
-		case s.Depth != last.Depth:
+		case s.Depth != depth:
 			r.depths++
 		default:
 			r.good = append(r.good, s)
 		}
 	}
 	return r
+}
+
+// depthOf is the depth that is judged: that of the newest session whose depth has
+// a history, else the newest one's. One quick look must not hide what months of
+// longer sessions have found.
+func depthOf(all []*Session, latest *Session) Depth {
+	have := map[Depth]int{}
+	for _, s := range all {
+		if s.Epoch == latest.Epoch {
+			have[s.Depth]++
+		}
+	}
+	for _, s := range slices.Backward(all) {
+		if s.Epoch == latest.Epoch && have[s.Depth] >= leastBase {
+			return s.Depth
+		}
+	}
+	return latest.Depth
+}
+
+// metrics are the names that any of its sessions has values for, the newest
+// session's first: what it did not measure is no better for that.
+func (r *record) metrics() []string {
+	var out []string
+	seen := map[string]bool{}
+	for _, s := range slices.Backward(r.good) {
+		for _, m := range s.metrics() {
+			if !seen[m] {
+				seen[m] = true
+				out = append(out, m)
+			}
+		}
+	}
+	return out
 }
 
 // points are the values of a metric, oldest first.

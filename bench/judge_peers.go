@@ -28,8 +28,8 @@ func (j *judgement) peersOf(r *record) []*record {
 }
 
 func sameGroup(a, b *record) bool {
-	g := a.newest().Notes.PeerGroup
-	return g != "" && g == b.newest().Notes.PeerGroup
+	g := a.newest().Notes.Group()
+	return g.Name != "" && g == b.newest().Notes.Group()
 }
 
 // groupPoints are what a host without a history is compared with: sessions of

@@ -28,6 +28,7 @@ const (
 	spanPerDay   = 12 * time.Hour // sessions around one midnight are not two days
 	recoverAfter = 3              // good sessions that end a regression
 	maxLooks     = 2              // at the sessions of one episode
+	leastBase    = 12             // sessions: fewer are no history
 )
 
 // A rule is how many sessions a verdict stands on. The numbers are those that
@@ -48,9 +49,9 @@ type rule struct {
 func ruleFor(hosts, tests int) rule {
 	switch {
 	case tests <= 1:
-		return rule{name: "one question", base: 20, least: 12, confirm: 8, perDay: 4, alpha: 1e-3, family: 1}
+		return rule{name: "one question", base: 20, least: leastBase, confirm: 8, perDay: 4, alpha: 1e-3, family: 1}
 	case hosts <= 1:
-		return rule{name: "one host", base: 20, least: 12, confirm: 8, perDay: 2, alpha: 0.01, family: tests}
+		return rule{name: "one host", base: 20, least: leastBase, confirm: 8, perDay: 2, alpha: 0.01, family: tests}
 	}
 	return rule{name: "fleet", base: 30, least: 30, confirm: 12, perDay: 2, alpha: 0.01, family: tests}
 }
@@ -60,6 +61,10 @@ func (r rule) days() int { return (r.confirm + r.perDay - 1) / r.perDay }
 
 // level is the p-value that is small enough whatever the other tests say.
 func (r rule) level() float64 { return r.alpha / float64(r.family) }
+
+// young is how many sessions of its own a host has at most while it is compared
+// with its peers.
+func (r rule) young() int { return r.least + 2*maxLooks*r.confirm }
 
 // forNoise is the rule for a metric that varies by cv percent; false where no
 // number of sessions makes sense.

@@ -195,6 +195,71 @@ func TestPower(t *testing.T) {
 	}
 }
 
+// normal are n values of a host that varies by sd and is slower by so much.
+func normal(rng *rand.Rand, n int, sd, slower float64) []float64 {
+	out := make([]float64, n)
+	for i := range out {
+		out[i] = slower + sd*rng.NormFloat64()
+	}
+	return out
+}
+
+// TestWouldSee: a slowdown as large as data say that they would have seen is found
+// in about four of five cases, one half as large hardly ever.
+func TestWouldSee(t *testing.T) {
+	const lots, trials, level = 40, 20, 1e-3
+	var x stat.Exact
+	for _, c := range []struct{ sd, part, least, most float64 }{
+		{0.03, 1, 0.70, 0.90}, {0.08, 1, 0.70, 0.90}, {0.03, 0.5, 0, 0.02}, {0.08, 0.5, 0, 0.05},
+	} {
+		rng, found := seeded(45), 0
+		for range lots {
+			y := normal(rng, 20, c.sd, 0)
+			tr := track{exact: &x}
+			see := c.part * math.Log1p(tr.wouldSee(y, 20, 8, level)/100)
+			for range trials {
+				if compare(&x, normal(rng, 20, c.sd, 0), normal(rng, 8, c.sd, see)).word(level, false) == Regressed {
+					found++
+				}
+			}
+		}
+		if got := float64(found) / (lots * trials); got < c.least || got > c.most {
+			t.Errorf("noise %.2f: %.1f of what would be seen is seen in %.2f of cases, want %.2f to %.2f", c.sd, c.part, got, c.least, c.most)
+		}
+	}
+}
+
+// TestFurther: with as many sessions more as are asked for, most cases are settled,
+// and fewer without them; beside the limit itself none are asked for.
+func TestFurther(t *testing.T) {
+	const lots, level, n = 400, 1e-3, 8
+	var x stat.Exact
+	tr := track{exact: &x}
+	for _, c := range []struct{ sd, slower float64 }{{0.08, 1.30}, {0.08, 1.12}, {0.05, 1.25}} {
+		rng, then, now := seeded(46), 0, 0
+		more := tr.further(normal(rng, 20, c.sd, 0), math.Log(c.slower), n, level)
+		if more < 1 || more > mostFurther {
+			t.Errorf("%.2f times as long with noise %.2f: %d more", c.slower, c.sd, more)
+			continue
+		}
+		for range lots {
+			base, sessions := normal(rng, 20, c.sd, 0), normal(rng, n+more, c.sd, math.Log(c.slower))
+			if compare(&x, base, sessions).word(level, false) != Inconclusive {
+				then++
+			}
+			if compare(&x, base, sessions[:n]).word(level, false) != Inconclusive {
+				now++
+			}
+		}
+		if got := float64(then) / lots; got < 0.65 || now >= then {
+			t.Errorf("%.2f times as long with noise %.2f: %d sessions more settle %.2f of cases, without them %.2f are", c.slower, c.sd, more, got, float64(now)/lots)
+		}
+	}
+	if more := tr.further(normal(seeded(47), 20, 0.05, 0), math.Log(regression), n, level); more != -1 {
+		t.Errorf("a slowdown of just the limit would be settled by %d sessions", more)
+	}
+}
+
 // BenchmarkFleetRun counts false alarms of whole fleet runs, 20 hosts with 12
 // metrics in which nothing changed: -benchtime 4000x are 4,000 of them.
 func BenchmarkFleetRun(b *testing.B) {

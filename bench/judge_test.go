@@ -3,6 +3,7 @@ package bench
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -125,6 +126,29 @@ func checkReport(t *testing.T, r Report) {
 		if f.Text == "" || f.Verdict == "" || f.Verdict == Regressed && (!f.Judged || f.Effect == nil || f.Effect.SlowerPct < 20-1e-9) {
 			t.Errorf("%+v", f)
 		}
+		if f.Verdict == Inconclusive || f.Verdict == SlowNow {
+			checkOpen(t, f)
+		}
+	}
+}
+
+// checkOpen holds that what cannot be told comes with what the data could have
+// seen, and how many more sessions would settle it: as numbers and in words.
+func checkOpen(t *testing.T, f Finding) {
+	t.Helper()
+	sees := "could not have seen any slowdown"
+	if f.WouldSee > 0 {
+		sees = fmt.Sprintf("see a slowdown of %.0f %% or more", math.Ceil(f.WouldSee))
+		if !strings.Contains(f.Text, sees) {
+			sees = strings.Replace(sees, "see", "seen", 1)
+		}
+	}
+	more := []string{fmt.Sprintf("%d more", f.More), count(f.More, "session") + " more"}
+	if f.More < 0 {
+		more = []string{"no number of sessions would", "however many sessions"}
+	}
+	if f.Baseline != nil && f.WouldSee <= 0 || f.More == 0 || f.More > 0 && f.MoreDays == 0 || !strings.Contains(f.Text, sees) || !strings.Contains(f.Text, more[0]) && !strings.Contains(f.Text, more[1]) {
+		t.Errorf("%d more sessions over %d days, would see %.1f %%: %s", f.More, f.MoreDays, f.WouldSee, f.Text)
 	}
 }
 
@@ -210,7 +234,9 @@ func TestJudgeScope(t *testing.T) {
 				}
 				lives = append(lives, l)
 			}
-			f := findingOf(t, Judge(fleetOf(seeded(6), 47, lives...), Question{}), "web0", "disk/read/1m")
+			r := Judge(fleetOf(seeded(6), 47, lives...), Question{})
+			checkReport(t, r)
+			f := findingOf(t, r, "web0", "disk/read/1m")
 			if f.Verdict != c.want || f.Scope != c.who {
 				t.Errorf("%s %q: %s", f.Verdict, f.Scope, f.Text)
 			}
@@ -294,6 +320,102 @@ func TestJudgeCounts(t *testing.T) {
 	}
 }
 
+// TestJudgeOldMetric: a regression stays one until sessions measure again what it
+// is of. One that measured something else, or a quick look, does not hide it.
+func TestJudgeOldMetric(t *testing.T) {
+	const disk = "disk/read/1m"
+	slow := func(m string, n int) float64 {
+		if m == disk && n >= 20 {
+			return 1.5
+		}
+		return 1
+	}
+	only := func(s *Session) {
+		s.Metrics = slices.DeleteFunc(s.Metrics, func(m Metric) bool { return m.Name == disk })
+	}
+	for _, c := range []struct {
+		name    string
+		edit    func(s *Session)
+		from, n int // sessions from there on are edited
+		old     bool
+		says    string
+		verdict Word
+	}{
+		{"measured", func(*Session) {}, 40, 40, false, "since 2026-09-11", Regressed},
+		{"without the disk", only, 38, 40, true, "not in the newest session: that of 2026-09-20 does not have it, this one is of 2026-09-19", Regressed},
+		{"a quick look", func(s *Session) { s.Depth = Quick }, 38, 40, true, "that of 2026-09-20 is of another depth (quick), this one is of 2026-09-19", Regressed},
+		{"quick for good", func(s *Session) { s.Depth = Quick }, 40, 52, false, "12 sessions, and a verdict needs 12", Inconclusive},
+		{"excluded", func(s *Session) { s.Excluded = "busy: load 3" }, 38, 40, false, "since 2026-09-11", Regressed},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			l := life{host: "web1", metrics: []string{"cpu/sha256/1", disk}, noise: 0.03, level: slow, edit: func(n int, s *Session) {
+				if n >= c.from {
+					c.edit(s)
+				}
+			}}
+			r := Judge(map[string][]Session{"web1": l.sessions(seeded(14), c.n)}, Question{})
+			checkReport(t, r)
+			f := findingOf(t, r, "web1", disk)
+			if r.Screened != 2 || f.Verdict != c.verdict || f.Old != c.old || !strings.Contains(f.Text, c.says) {
+				t.Errorf("%d screened: %s (old: %v): %s", r.Screened, f.Verdict, f.Old, f.Text)
+			}
+			if said := strings.Contains(r.Text, "not in the newest session: the last ones"); said != c.old {
+				t.Errorf("that old ones were taken is said: %v: %s", said, r.Text)
+			}
+			if cpu := findingOf(t, r, "web1", "cpu/sha256/1"); c.verdict == Regressed && cpu.Verdict != OK {
+				t.Errorf("%s: %s", cpu.Verdict, cpu.Text)
+			}
+		})
+	}
+}
+
+// TestMoreSettles: the sessions that a verdict asks for do settle it.
+func TestMoreSettles(t *testing.T) {
+	peers := map[string][]Session{}
+	for h := range 4 {
+		peers[fmt.Sprint("old", h)] = life{host: fmt.Sprint("old", h), group: "ams", noise: 0.03}.sessions(seeded(uint64(h)), 60)
+	}
+	for _, c := range []struct {
+		name string
+		life life
+		seed uint64
+		n    int
+		all  map[string][]Session
+		then Word
+		sure bool // it is settled with the last of them, not before
+	}{
+		{"too young", life{noise: 0.03}, 17, 5, nil, OK, true},
+		{"noisy", life{noise: 0.115}, 6, 30, nil, OK, true},
+		{"slow for two days", life{noise: 0.03, level: from(20, 1.5)}, 17, 23, nil, Regressed, true},
+		{"near the limit", life{noise: 0.05, level: from(20, 1.2)}, 7, 29, nil, Regressed, false},
+		{"a stranger", life{noise: 0.03, group: "ams", level: from(0, 1.6)}, 17, 9, peers, OK, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			judge := func(n int) Finding {
+				all := maps.Clone(c.all)
+				if all == nil {
+					all = map[string][]Session{}
+				}
+				c.life.host = "web1"
+				all["web1"] = c.life.sessions(seeded(c.seed), n)
+				r := Judge(all, Question{Hosts: []string{"web1"}})
+				checkReport(t, r)
+				return r.Findings[0]
+			}
+			f := judge(c.n)
+			if f.Verdict != Inconclusive && f.Verdict != SlowNow || f.More < 1 {
+				t.Fatalf("%s, %d more: %s", f.Verdict, f.More, f.Text)
+			}
+			if g := judge(c.n + f.More); g.Verdict != c.then {
+				t.Errorf("%s\n%d sessions later %s: %s", f.Text, f.More, g.Verdict, g.Text)
+			}
+			if g := judge(c.n + f.More - 1); c.sure && g.Verdict != Inconclusive && g.Verdict != SlowNow {
+				t.Errorf("%d sessions later it was settled: %s: %s", f.More-1, g.Verdict, g.Text)
+			}
+		})
+	}
+}
+
 // TestJudgeMidnight takes sessions around one midnight for no two days.
 func TestJudgeMidnight(t *testing.T) {
 	l := life{host: "web1", noise: 0.03, level: from(20, 1.6), edit: func(n int, s *Session) {
@@ -367,7 +489,7 @@ func TestHolmStep(t *testing.T) {
 // and says when days are too few.
 func TestSelfCheck(t *testing.T) {
 	l := life{host: "web1", metrics: []string{"a", "b"}, noise: 0.04}
-	c := CheckSelf("web1", l.sessions(seeded(13), 60), 400, 1)
+	c := CheckSelf("web1", l.sessions(seeded(13), 60), time.Time{}, 400, 1)
 	if len(c.Metrics) != 2 || c.Metrics[0].Splits != 400 || c.Metrics[0].Alarms+c.Metrics[1].Alarms > 0 || c.Metrics[0].Base != 20 || c.Metrics[0].Days != 30 {
 		t.Errorf("%+v", c)
 	}
@@ -378,18 +500,22 @@ func TestSelfCheck(t *testing.T) {
 		return 1
 	}
 	l.noise = 0.02
-	again := CheckSelf("web1", l.sessions(seeded(13), 60), 4000, 1)
+	again := CheckSelf("web1", l.sessions(seeded(13), 60), time.Time{}, 4000, 1)
 	if m := again.Metrics[0]; m.SlowPct < 10 || m.SlowPct > 30 || m.Alarms == 0 || m.Unscreened < m.Alarms || m.AlarmMaxPct <= m.AlarmPct {
 		t.Errorf("%+v", m)
 	}
-	if few := CheckSelf("web1", l.sessions(seeded(13), 20), 400, 1); few.Metrics[0].Splits != 0 || few.Metrics[0].Note == "" {
+	if few := CheckSelf("web1", l.sessions(seeded(13), 20), time.Time{}, 400, 1); few.Metrics[0].Splits != 0 || few.Metrics[0].Note == "" {
 		t.Errorf("%+v", few)
 	}
-	if CheckSelf("web1", nil, 400, 1).Text == "" {
+	accepted := CheckSelf("web1", l.sessions(seeded(13), 60), firstDay.AddDate(0, 0, 24), 4000, 1)
+	if m := accepted.Metrics[0]; m.Sessions != 12 || m.Splits != 0 || !strings.Contains(accepted.Text, "2026-09-25") {
+		t.Errorf("sessions before the level was accepted count: %+v", accepted)
+	}
+	if CheckSelf("web1", nil, time.Time{}, 400, 1).Text == "" {
 		t.Error("an empty history")
 	}
 	b, _ := json.Marshal(c)
-	if d, _ := json.Marshal(CheckSelf("web1", life{host: "web1", metrics: []string{"a", "b"}, noise: 0.04}.sessions(seeded(13), 60), 400, 1)); string(b) != string(d) {
+	if d, _ := json.Marshal(CheckSelf("web1", life{host: "web1", metrics: []string{"a", "b"}, noise: 0.04}.sessions(seeded(13), 60), time.Time{}, 400, 1)); string(b) != string(d) {
 		t.Error("the same seed, another answer")
 	}
 }

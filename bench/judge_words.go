@@ -51,7 +51,7 @@ func (f *Finding) seesText() string {
 	if f.WouldSee <= 0 {
 		return "so few sessions could not have seen any slowdown"
 	}
-	return fmt.Sprintf("would have seen a slowdown of %.0f %% or more", math.Ceil(f.WouldSee))
+	return fmt.Sprintf("this data would have seen a slowdown of %.0f %% or more", math.Ceil(f.WouldSee))
 }
 
 func date(t time.Time) string { return t.Format(time.DateOnly) }
@@ -87,8 +87,8 @@ func shortText(f *Finding, t *track, r *record) string {
 		return fmt.Sprintf("another machine than on %s, or measured in another way: %s; %s since, and a verdict needs %d earlier ones",
 			date(r.other.Start), strings.Join(what, ", "), count(have, "session"), t.rule.least)
 	}
-	text := fmt.Sprintf("%s, and a verdict needs %d earlier ones (at most %d a day count): %d more over at least %s", count(have, "session"),
-		t.rule.least, basePerDay, f.More, count(f.MoreDays, "day"))
+	text := fmt.Sprintf("%s, and a verdict needs %d earlier ones (at most %d a day count): %d more over at least %s; %s", count(have, "session"),
+		t.rule.least, basePerDay, f.More, count(f.MoreDays, "day"), f.seesText())
 	if r.depths > 0 {
 		text += fmt.Sprintf("; %s of another depth than %s do not count", count(r.depths, "session"), r.newest().Depth)
 	}
@@ -98,9 +98,9 @@ func shortText(f *Finding, t *track, r *record) string {
 func loudText(f *Finding, t *track) string {
 	text := f.now() + fmt.Sprintf(", but sessions vary by %.0f %% of themselves", f.Baseline.CVPct)
 	if f.More < 0 {
-		return text + fmt.Sprintf(", and above %d %% there is no verdict on 20 %%; %s", loudestCV, f.seesText())
+		return text + fmt.Sprintf(", and above %d %% there is no verdict on 20 %%, however many sessions there are; %s", loudestCV, f.seesText())
 	}
-	return text + fmt.Sprintf(": %d sessions make a baseline then, %d are there", t.asked.least, f.Baseline.Sessions)
+	return text + fmt.Sprintf(": %d sessions make a baseline then, %d are there; %s; %s", t.asked.least, f.Baseline.Sessions, f.seesText(), f.moreText("make one"))
 }
 
 func waitsText(f *Finding, e *episode) string {
@@ -110,7 +110,7 @@ func waitsText(f *Finding, e *episode) string {
 	} else {
 		text += fmt.Sprintf(", slow since %s, %d of %d sessions that tell are there", date(f.Since), len(e.counted.points), e.wants())
 	}
-	return text + fmt.Sprintf("; %s, and %s", f.moreText("tell"), strings.Replace(f.seesText(), "would have seen", "see", 1)) + f.scopeText()
+	return text + fmt.Sprintf("; %s, and %s", f.moreText("tell"), strings.Replace(f.seesText(), "this data would have seen", "see", 1)) + f.scopeText()
 }
 
 func clearedText(f *Finding) string {
@@ -124,7 +124,7 @@ func (f *Finding) effectText() string {
 }
 
 func undecidedText(f *Finding) string {
-	return fmt.Sprintf("%s than %s, which is neither more nor less than 20 %% for sure: this data %s; %s",
+	return fmt.Sprintf("%s than %s, which is neither more nor less than 20 %% for sure: %s; %s",
 		f.effectText(), f.Baseline.name(), f.seesText(), f.moreText("settle it")) + f.scopeText()
 }
 
@@ -138,12 +138,23 @@ func regressedText(f *Finding, e *episode) string {
 
 func pointAt(e *episode) point { return e.all[len(e.all)-1] }
 
+// oldText marks a verdict that the host's newest session says nothing of.
+func oldText(last, latest *Session) string {
+	why := "does not have it"
+	if latest.Depth != last.Depth {
+		why = fmt.Sprintf("is of another depth (%s)", latest.Depth)
+	}
+	return fmt.Sprintf("; not in the newest session: that of %s %s, this one is of %s", date(latest.Start), why, date(last.Start))
+}
+
 func strangerText(f *Finding) string {
-	return f.effectText() + " than its peers; it has no history of its own that it could have become slower than"
+	return fmt.Sprintf("%s than its peers; it has no history of its own that it could have become slower than; %s; %s", f.effectText(),
+		f.seesText(), f.moreText("give it one"))
 }
 
 func proberText(f *Finding) string {
-	return f.effectText() + ", but so is everything else, and another probe program measures since: which of the two it is cannot be told"
+	return fmt.Sprintf("%s, but so is everything else, and another probe program measures since: which of the two it is cannot be told; %s, but %s; "+
+		"`vpsctl bench baseline pin` accepts the level", f.effectText(), f.seesText(), f.moreText("tell"))
 }
 
 // order puts what needs a person first.
@@ -178,12 +189,18 @@ func (j *judgement) paragraph(r *Report) string {
 	if r.Screened == 0 {
 		return "0 of 0 metrics were judged: there is no session that counts."
 	}
-	hosts := map[string]bool{}
+	hosts, old := map[string]bool{}, 0
 	for _, f := range r.Findings {
 		hosts[f.Host] = true
+		if f.Old {
+			old++
+		}
 	}
 	text := fmt.Sprintf("%d of %d metrics on %s were judged, by the rule for %s (%d sessions over %s or more against %d).", r.Judged,
 		r.Screened, count(len(hosts), "host"), j.ruleName(), j.rule.confirm, count(j.rule.days(), "day"), j.rule.base)
+	if old > 0 {
+		text += fmt.Sprintf(" %d of %d are not in the newest session: the last ones that have them were taken.", old, r.Screened)
+	}
 	for _, w := range order {
 		text += wordText(r.Findings, w)
 	}

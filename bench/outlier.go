@@ -16,16 +16,54 @@ import (
 // and in standard deviations of theirs.
 const (
 	outlierRatio = regression
-	outlierSD    = 3.5
-	outlierPeers = 3 // others, that there is a middle
+	OutlierSD    = 3.5
+	outlierPeers = 3                // others, that there is a middle
+	LeastPeers   = outlierPeers + 1 // hosts of a group, that any is compared with the others
 )
 
 // PeerGroup is hosts that should be alike, metric by metric.
 type PeerGroup struct {
 	Name    string       `json:"name"`
+	From    string       `json:"from"` // what says that they are alike: vars.peer_group, cloud metadata
 	Hosts   []string     `json:"hosts"`
 	Apart   []string     `json:"apart"` // hosts of the group that cannot be compared with it, each with its why
 	Metrics []PeerMetric `json:"metrics"`
+
+	size int // hosts that are compared, whichever are shown
+}
+
+// Size is how many hosts are compared with each other, whichever are shown.
+func (g PeerGroup) Size() int { return g.size }
+
+// Compared counts the values shown that have peers enough, and all of them.
+func (g PeerGroup) Compared() (n, of int) {
+	for _, m := range g.Metrics {
+		for _, v := range m.Values {
+			if of++; v.Peers != nil {
+				n++
+			}
+		}
+	}
+	return n, of
+}
+
+// Only is what there is to show of some hosts, compared with all.
+func (g PeerGroup) Only(hosts []string) PeerGroup {
+	other := func(host string) bool { return !slices.Contains(hosts, host) }
+	g.Hosts = slices.DeleteFunc(slices.Clone(g.Hosts), other)
+	g.Apart = slices.DeleteFunc(slices.Clone(g.Apart), func(why string) bool {
+		host, _, _ := strings.Cut(why, ": ")
+		return other(host)
+	})
+	metrics := []PeerMetric{}
+	for _, m := range g.Metrics {
+		m.Values = slices.DeleteFunc(slices.Clone(m.Values), func(v PeerValue) bool { return other(v.Host) })
+		if len(m.Values) > 0 {
+			metrics = append(metrics, m)
+		}
+	}
+	g.Metrics = metrics
+	return g
 }
 
 // PeerMetric is a metric of every host of a group.
@@ -56,27 +94,30 @@ type Outlier struct {
 // what their cloud calls provider, plan and region) and the rest, which gets a
 // table and no words: nothing says that they should be equal.
 func PeerGroups(histories map[string][]Session) (groups []PeerGroup, others []Side) {
-	by := map[string][]*record{}
+	by := map[Group][]*record{}
 	for _, host := range slices.Sorted(maps.Keys(histories)) {
 		r := recordOf(host, histories[host], time.Time{})
 		switch {
 		case r.newest() == nil:
-		case r.newest().Notes.PeerGroup == "":
+		case r.newest().Notes.Group().Name == "":
 			others = append(others, HostSide(host, histories[host]))
 		default:
-			by[r.newest().Notes.PeerGroup] = append(by[r.newest().Notes.PeerGroup], r)
+			g := r.newest().Notes.Group()
+			by[g] = append(by[g], r)
 		}
 	}
-	for _, name := range slices.Sorted(maps.Keys(by)) {
-		groups = append(groups, peerGroup(name, by[name]))
+	for _, g := range slices.SortedFunc(maps.Keys(by), func(a, b Group) int {
+		return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.From, b.From))
+	}) {
+		groups = append(groups, peerGroup(g, by[g]))
 	}
 	return groups, others
 }
 
 // peerGroup compares the hosts of a group that measured in the same way; who
 // did not is named.
-func peerGroup(name string, records []*record) PeerGroup {
-	g := PeerGroup{Name: name, Hosts: []string{}, Apart: []string{}, Metrics: []PeerMetric{}}
+func peerGroup(of Group, records []*record) PeerGroup {
+	g := PeerGroup{Name: of.Name, From: of.From, Hosts: []string{}, Apart: []string{}, Metrics: []PeerMetric{}}
 	way := commonWay(records)
 	var alike []*record
 	for _, r := range records {
@@ -87,9 +128,7 @@ func peerGroup(name string, records []*record) PeerGroup {
 		alike = append(alike, r)
 		g.Hosts = append(g.Hosts, r.host)
 	}
-	if len(alike) == 0 {
-		return g
-	}
+	g.size = len(alike)
 	seen := map[string]bool{}
 	for _, r := range alike {
 		for _, metric := range r.newest().metrics() {
@@ -163,7 +202,7 @@ func (v *PeerValue) against(peers []float64, better Direction) {
 	v.Peers, v.SlowerPct = &median, &percent
 	// Few peers that happen to agree would make anything an outlier.
 	spread := max(stat.MAD(peers), 0.02)
-	if math.Abs(slower) < math.Log(outlierRatio) || math.Abs(slower) < outlierSD*spread {
+	if math.Abs(slower) < math.Log(outlierRatio) || math.Abs(slower) < OutlierSD*spread {
 		return
 	}
 	v.Outlier = "slower"

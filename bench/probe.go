@@ -59,7 +59,7 @@ func checkProbe(p *wire.ProbeLine) error {
 }
 
 func checkProbeHost(h *wire.ProbeHost) error {
-	for _, s := range []*string{&h.CPUModel, &h.Disk, &h.Virt, &h.Kernel, &h.Microcode, &h.Mirror, &h.Hostname, &h.Busy} {
+	for _, s := range []*string{&h.CPUModel, &h.Disk, &h.Virt, &h.Kernel, &h.Microcode, &h.Mirror, &h.Provider, &h.Plan, &h.Region, &h.Hostname, &h.Busy} {
 		*s = cut(*s, 200)
 	}
 	if h.Method < 1 || h.Cores < 1 || h.Cores > 1<<16 || h.MemoryMB < 1 || h.DiskGB < 0 {
@@ -81,8 +81,13 @@ func checkSample(s *wire.ProbeSample) error {
 		}
 	}
 	s.Note = cut(s.Note, 300)
+	if s.StealPct != nil {
+		if err := inRange(*s.StealPct, 0, 100); err != nil {
+			return err
+		}
+	}
 	// Zero is no rate and no time: nothing can be divided by it.
-	return inRange(s.Value, math.SmallestNonzeroFloat64, 1e18, s.Seconds, 0, 1e6, s.StealPct, 0, 100, s.MHz, 0, 1e6)
+	return inRange(s.Value, math.SmallestNonzeroFloat64, 1e18, s.Seconds, 0, 1e6, s.MHz, 0, 1e6)
 }
 
 // inRange takes triples of a number, its least and its most.

@@ -16,6 +16,7 @@ func TestProbeLines(t *testing.T) {
 		`{"host":{"method":1,"cpu_model":"A","cores":2,"memory_mb":4096,"disk":"ext4","virt":"kvm","kernel":"6.12","hostname":"a","load1":0.1,"psi_cpu_avg10":-1}}`,
 		`{"at":{"metric":"cpu/sha256/1","n":1,"of":57}}`,
 		`{"got":{"metric":"disk/randread-4k/qd32","unit":"IOPS","better":"higher","value":51234.5,"seconds":0.8,"bytes":4096,"steal_pct":0,"percentiles":{"p99_us":80.5}}}`,
+		`{"got":{"metric":"rtt","unit":"us","better":"lower","value":80}}`,
 		`{"skip":{"what":"disk","why":"a tmpfs is no disk"}}`,
 		`{"end":{"seconds":57.2,"steal_pct":0.1}}`,
 	} {
@@ -40,6 +41,7 @@ func TestProbeLines(t *testing.T) {
 		"a zero":         `{"got":{"metric":"a","unit":"s","better":"lower","value":0}}`,
 		"a negative":     `{"got":{"metric":"a","unit":"s","better":"lower","value":-1}}`,
 		"an endless one": `{"got":{"metric":"a","unit":"s","better":"lower","value":1e300}}`,
+		"much stolen":    `{"got":{"metric":"a","unit":"s","better":"lower","value":1,"steal_pct":101}}`,
 		"a strange name": `{"got":{"metric":"../a","unit":"s","better":"lower","value":1}}`,
 		"a strange unit": `{"got":{"metric":"a","unit":"\u001b[2J","better":"lower","value":1}}`,
 		"no direction":   `{"got":{"metric":"a","unit":"s","better":"","value":1}}`,

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"math"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -53,11 +54,11 @@ type ResultsDisk struct {
 	SyncUs    *float64 `json:"fdatasync_p50_us"` // of a 4 KiB write and its fdatasync
 }
 
-// ResultsNetwork is the best path measured, named.
+// ResultsNetwork is the path to the host's mirror, named.
 type ResultsNetwork struct {
 	Download *float64 `json:"download_speed_mbps"` // Mbit/s
 	Mbps     *float64 `json:"network_mbps"`        // the same
-	Path     string   `json:"path,omitempty"`      // "path to mirror X"
+	Path     string   `json:"path,omitempty"`      // "path to mirror X through the proxy Y"
 }
 
 // ResultsSystem is the machine.
@@ -88,10 +89,27 @@ func ResultsOf(s Session) Results {
 		r.Method.Repeats = max(r.Method.Repeats, len(m.Values))
 		r.headline(m)
 	}
-	if r.Network.Download != nil && s.Notes.Mirror != "" {
-		r.Network.Path = "path to mirror " + s.Notes.Mirror
+	if m := mirrorRate(s.Metrics); m != nil {
+		v := m.Median
+		r.Network = ResultsNetwork{Download: &v, Mbps: &v, Path: m.Note}
 	}
 	return r
+}
+
+// mirrorRate is the download from the mirror over the most streams, which fill a
+// path best: of net/mirror/HOST/STREAMS. It is a path that every host has. nil:
+// not measured.
+func mirrorRate(metrics []Metric) (best *Metric) {
+	most := 0
+	for i := range metrics {
+		m := &metrics[i]
+		of, ok := strings.CutPrefix(m.Name, "net/mirror/")
+		streams, err := strconv.Atoi(of[strings.LastIndexByte(of, '/')+1:])
+		if ok && err == nil && m.Unit == "Mbit/s" && streams > most {
+			best, most = m, streams
+		}
+	}
+	return best
 }
 
 func (r *Results) headline(m Metric) {
@@ -112,11 +130,6 @@ func (r *Results) headline(m Metric) {
 		if p, ok := m.Percentiles["p50_us"]; ok {
 			r.Disk.SyncUs = &p
 		}
-	}
-	// The path to the mirror is one that every host has; more streams fill it better.
-	mirror := strings.HasPrefix(m.Name, "net") && strings.Contains(m.Name, "mirror") && !strings.Contains(m.Name, "up")
-	if mirror && m.Unit == "Mbit/s" && (r.Network.Download == nil || *v > *r.Network.Download) {
-		r.Network.Download, r.Network.Mbps, r.Network.Path = v, v, m.Note
 	}
 }
 

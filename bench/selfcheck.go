@@ -38,20 +38,24 @@ type SplitCheck struct {
 
 // CheckSelf splits a history at random, by whole days and never by sessions,
 // into a baseline and confirming sessions, and counts how often the rule for
-// one host would have called that a regression.
-func CheckSelf(host string, history []Session, splits int, seed uint64) SelfCheck {
+// one host would have called that a regression. since is when an owner accepted
+// the host's level, or zero: older sessions are not counted, as the verdict does not.
+func CheckSelf(host string, history []Session, since time.Time, splits int, seed uint64) SelfCheck {
 	c := SelfCheck{Host: host, Splits: splits, Seed: seed, Metrics: []SplitCheck{}}
-	r := recordOf(host, history, time.Time{})
+	r := recordOf(host, history, since)
 	if r.newest() == nil {
 		c.Text = "There is no session that counts."
 		return c
 	}
-	names := r.newest().metrics()
+	names := r.metrics()
 	for i, m := range names {
 		rng := rand.New(rand.NewPCG(seed, uint64(i)))
 		c.Metrics = append(c.Metrics, splitCheck(rng, m, r.points(m), ruleFor(1, max(2, len(names))), splits))
 	}
 	c.Text = c.paragraph()
+	if !since.IsZero() {
+		c.Text += " Sessions before " + date(since) + ", when the host's level was accepted, are left out."
+	}
 	return c
 }
 

@@ -2,7 +2,10 @@
 // them, and what may honestly be said by comparing them.
 package bench
 
-import "time"
+import (
+	"strings"
+	"time"
+)
 
 // SchemaSession names the format of one line of history.jsonl.
 const SchemaSession = "vpsctl/bench-session/1"
@@ -17,6 +20,11 @@ const (
 	Default  Depth = "default"
 	Thorough Depth = "thorough"
 )
+
+// Sustains tells whether a session of this depth measures for minutes on end,
+// also where its repeats were lengthened or multiplied ("thorough, 5 repeats
+// of 2s").
+func (d Depth) Sustains() bool { return strings.HasPrefix(string(d), string(Thorough)) }
 
 // Session is one visit to one host: every probe, its warm-up discarded,
 // repeated in random order. Its unit in every verdict is the median of a
@@ -34,7 +42,7 @@ type Session struct {
 	Around  Conditions    `json:"conditions"`
 	Metrics []Metric      `json:"metrics"`
 	// Excluded says why a session is kept but no baseline counts it ("38 min
-	// after a provision", "busy: load 3.1 on 2 cores"); empty for a good one.
+	// after a provision", "busy: load 3.1 on 2 cores", or both); empty for a good one.
 	Excluded string   `json:"excluded,omitempty"`
 	Skipped  []string `json:"skipped,omitempty"` // what was not measured, each with its why
 }
@@ -56,10 +64,13 @@ type Notes struct {
 	Hostname  string `json:"hostname,omitempty"`
 	Kernel    string `json:"kernel"`
 	Microcode string `json:"microcode,omitempty"`
-	Prober    string `json:"prober"` // its hash
-	Mirror    string `json:"mirror,omitempty"`
-	PeerGroup string `json:"peer_group,omitempty"` // vars.peer_group, or the cloud's provider/plan/region
-	DiskGB    int    `json:"disk_gb,omitempty"`    // of the measured filesystem
+	Prober    string `json:"prober"`               // its hash
+	Mirror    string `json:"mirror,omitempty"`     // the one that apt is told to use
+	PeerGroup string `json:"peer_group,omitempty"` // vars.peer_group; see Group
+	Provider  string `json:"provider,omitempty"`   // these three as the host's own files have them
+	Plan      string `json:"plan,omitempty"`
+	Region    string `json:"region,omitempty"`
+	DiskGB    int    `json:"disk_gb,omitempty"` // of the measured filesystem
 }
 
 // Conditions is the state of the host while it was measured. Steal is no
@@ -68,7 +79,7 @@ type Conditions struct {
 	Load1    float64 `json:"load1"`         // before the first probe
 	PSICPU   float64 `json:"psi_cpu_avg10"` // percent, before the first probe; -1 where the kernel has none
 	StealPct float64 `json:"steal_pct"`     // mean over the session
-	MHz      float64 `json:"mhz,omitempty"` // mean over the session, where the kernel says
+	MHz      float64 `json:"mhz,omitempty"` // mean of all repeats, where the kernel says
 	QuotaCPU float64 `json:"cpu_quota,omitempty"`
 	Busy     string  `json:"busy,omitempty"` // who kept the host busy, in words; empty if nobody
 }
@@ -84,7 +95,8 @@ type Metric struct {
 	// Percentiles of single operations, by name ("p50_us", "p99_us"), where the
 	// probe times each: the median of the repeats' percentiles.
 	Percentiles map[string]float64 `json:"percentiles,omitempty"`
-	Steal       []float64          `json:"steal_pct,omitempty"` // per repeat
+	Steal       []float64          `json:"steal_pct,omitempty"` // per repeat, where it was measured
+	MHz         []float64          `json:"mhz,omitempty"`       // per repeat, where the kernel says
 	Bytes       int64              `json:"bytes,omitempty"`     // moved by all repeats
 	Seconds     float64            `json:"seconds,omitempty"`   // measured by all repeats
 	Note        string             `json:"note,omitempty"`      // how, in words

@@ -25,6 +25,8 @@ type Side struct {
 	Host    string // of the session that is a side; empty for others
 	Name    string
 	Metrics []Metric // Values are the sample
+	Epoch   Epoch    // of a host's sessions
+	Depth   Depth
 }
 
 // Summary is a sample's median and its interval.
@@ -133,7 +135,7 @@ func (s *Summary) SpreadText() string {
 	if s.Low == nil {
 		return "± ∞"
 	}
-	return fmt.Sprintf("± %.0f%%", math.Ceil(100*max(*s.High/s.Median-1, 1-*s.Low/s.Median)-1e-9))
+	return fmt.Sprintf("± %.0f%%", 100*max(*s.High/s.Median-1, 1-*s.Low/s.Median))
 }
 
 // DeltaText is the delta as a table has it: ~ for one that may be chance.
@@ -182,14 +184,15 @@ func SessionSide(r Results) Side {
 // sideSessions is how many of the newest sessions stand for a host.
 const sideSessions = 20
 
-// HostSide is the medians of a host's newest sessions that count, of the newest
-// one's machine, method and depth.
+// HostSide is the medians of a host's newest sessions that count, of one machine,
+// method and depth.
 func HostSide(host string, history []Session) Side {
 	side := Side{Name: host}
 	r := recordOf(host, history, time.Time{})
 	if r.newest() == nil {
 		return side
 	}
+	side.Epoch, side.Depth = r.newest().Epoch, r.newest().Depth
 	for _, name := range r.newest().metrics() {
 		m := *r.newest().metric(name)
 		m.Values = nil
@@ -222,6 +225,38 @@ func GroupSide(name string, hosts []Side) Side {
 		side.Metrics[i].Median = stat.Median(side.Metrics[i].Values)
 	}
 	return side
+}
+
+// Unlike says what hosts that are compared do not have in common: each value of it,
+// and of whom. Empty: the same machine, measured in the same way.
+func Unlike(hosts []Side) []string {
+	var out []string
+	for _, of := range []struct {
+		what  string
+		value func(Side) any
+	}{
+		{"depth", func(s Side) any { return s.Depth }}, {"the probes' method", func(s Side) any { return s.Epoch.Method }},
+		{"CPU model", func(s Side) any { return s.Epoch.CPUModel }}, {"cores", func(s Side) any { return s.Epoch.Cores }},
+		{"memory in MB", func(s Side) any { return s.Epoch.MemoryMB }}, {"disk", func(s Side) any { return s.Epoch.Disk }},
+		{"virtualisation", func(s Side) any { return s.Epoch.Virt }},
+	} {
+		var values []string
+		have := map[string][]string{}
+		for _, h := range hosts {
+			v := fmt.Sprintf("%v", of.value(h))
+			if have[v] == nil {
+				values = append(values, v)
+			}
+			have[v] = append(have[v], h.Name)
+		}
+		for i, v := range values {
+			values[i] = fmt.Sprintf("%s (%s)", v, strings.Join(have[v], ", "))
+		}
+		if len(values) > 1 {
+			out = append(out, of.what+" is "+strings.Join(values, ", "))
+		}
+	}
+	return out
 }
 
 // benchfmtName is a metric as a Go benchmark is called.

@@ -216,7 +216,7 @@ func (l *looking) changes(out *Looked, s *wire.Step, was *StepRecord) {
 	if f := was.Found; f != nil && f.Path != "" && out.Outlook == WillChange {
 		out.Path, out.Hidden = f.Path, f.Hidden
 		if f.Hidden == "" {
-			out.Diff = unified(f)
+			out.Diff = unified(f, absent(f, was.Reason), s.File != nil && s.File.State == "absent")
 		}
 	}
 }
@@ -257,13 +257,20 @@ func (l *looking) holds(out *Looked, s *wire.Step, was *StepRecord) {
 
 func firstPart(s string) string { a, _, _ := strings.Cut(s, ";"); return a }
 
-// unified is the difference in the form that patch reads.
-func unified(f *wire.Found) string {
+// absent tells a file that is not there from one that is empty, by what the step
+// said of it.
+func absent(f *wire.Found, reason string) bool {
+	return reason == "was not there" || strings.Contains(reason, "the source "+f.Path+": was not there")
+}
+
+// unified is the difference in the form that patch reads, which makes and removes
+// a file where it says so.
+func unified(f *wire.Found, made, removed bool) string {
 	was, want := f.Path, f.Path
-	if f.Was == "" {
+	if made {
 		was = "/dev/null"
 	}
-	if f.Want == "" {
+	if removed {
 		want = "/dev/null"
 	}
 	d := string(diff.Diff(was, []byte(f.Was), want, []byte(f.Want)))

@@ -86,6 +86,34 @@ func TestLookJudges(t *testing.T) {
 	}
 }
 
+// A diff says that a file is made or removed only where it is, not where it is
+// empty.
+func TestLookTellsEmptyFromAbsent(t *testing.T) {
+	const path = "/etc/a"
+	file := wire.Step{Name: "s", File: &wire.File{Path: path}}
+	gone := wire.Step{Name: "s", File: &wire.File{Path: path, State: "absent"}}
+	source := wire.Step{Name: "s", Repository: &wire.AptRepository{Name: "v", Path: path, Keyring: "/etc/k"}}
+	for name, c := range map[string]struct {
+		step        wire.Step
+		reason      string
+		was, want   string
+		minus, plus string
+	}{
+		"made":                   {file, "was not there", "", "x\n", "/dev/null", path},
+		"made of a source":       {source, "the key /etc/k: was not there, the source /etc/a: was not there", "", "x\n", "/dev/null", path},
+		"a source, only its key": {source, "the key /etc/k: was not there, the source says something else", "", "x\n", path, path},
+		"filled":                 {file, "content (2 bytes, now 0)", "", "x\n", path, path},
+		"emptied":                {file, "content (0 bytes, now 2)", "x\n", "", path, path},
+		"removed":                {gone, "is there (file)", "x\n", "", path, "/dev/null"},
+	} {
+		plan := planOf(c.step)
+		got := Look(plan, looked(plan, map[string]wire.StepEnd{"s": {Status: wire.Changed, Reason: c.reason, Found: &wire.Found{Path: path, Was: c.was, Want: c.want}}}))
+		if head := "--- " + c.minus + "\n+++ " + c.plus + "\n@@ "; !strings.HasPrefix(got[0].Steps[0].Diff, head) {
+			t.Errorf("%s: %s", name, got[0].Steps[0].Diff)
+		}
+	}
+}
+
 // Half of a look, and a hostile one, are told as what they are.
 func TestLookTellsWhatItHas(t *testing.T) {
 	plan := planOf(wire.Step{Name: "f", File: &wire.File{Path: "/a"}}, wire.Step{Name: "g", File: &wire.File{Path: "/b"}})

@@ -114,6 +114,9 @@ func hostOutcome(run *Run, h *HostRun, rec *HostRecord) (wire.Status, Outcome, *
 	return wire.Failed, LocalFault, nil
 }
 
+// StageBench is what this machine measures of a host after the host itself.
+const StageBench = "bench"
+
 // ended is the outcome of a host that said how it ended.
 func ended(h *HostRun, rec *HostRecord) (wire.Status, Outcome, *HostError) {
 	end := rec.End
@@ -124,6 +127,9 @@ func ended(h *HostRun, rec *HostRecord) (wire.Status, Outcome, *HostError) {
 		}
 		if h.Error != nil && h.Error.Kind == VerificationFailed { // what this machine saw of it
 			return wire.Failed, VerificationFailed, h.Error
+		}
+		if e := h.Error; e != nil && e.Kind == Cancelled && e.Stage == StageBench { // in what follows the host's own part
+			return wire.Cancelled, Cancelled, e
 		}
 		if s := rec.failedCheck(); s != nil {
 			return wire.Failed, VerificationFailed, &HostError{Stage: s.ID, Message: cmp.Or(s.Reason, "does not hold"), Hint: s.Hint}

@@ -55,6 +55,8 @@ func hostsToJudge(t *testing.T) []judged {
 		{"done there, not recorded here", over, saw(LocalFault), ending(wire.End{Status: wire.OK}), wire.OK, LocalFault},
 		{"failed there, not recorded here", over, saw(LocalFault), failed("phase"), wire.Failed, PhaseFailed},
 		{"reached at last", over, saw(Unreachable), ending(wire.End{Status: wire.OK}), wire.OK, Done},
+		{"stopped in what followed", over, HostRun{Host: "h", Error: &HostError{Kind: Cancelled, Stage: StageBench, Message: "why"}}, ending(wire.End{Status: wire.OK}), wire.Cancelled, Cancelled},
+		{"left, and done there", over, saw(Cancelled), ending(wire.End{Status: wire.OK}), wire.OK, Done},
 		{"locked", over, HostRun{}, refusedBy("lock"), wire.Failed, Locked},
 		{"bad plan", over, HostRun{}, refusedBy("plan"), wire.Failed, BadUsage},
 		{"id used", over, HostRun{}, refusedBy("exists"), wire.Failed, LocalFault},
