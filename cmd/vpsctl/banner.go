@@ -21,10 +21,18 @@ func banner(w io.Writer, c credential, h inventory.Host, plan *wire.Plan) error 
 	if addr == "" {
 		addr = h.Name
 	}
-	login := "ssh -t " + sshTarget(h, c.User)
-	first := login + "   (asks for one of your own)"
+	first, note := loginLine(h, c.User), ""
+	if vars, err := plainVars(h, "must_change"); err != nil || vars["must_change"] != "false" {
+		note = "asks for one of your own"
+	}
 	if hasDesktop(plan) {
-		first = fmt.Sprintf("vpsctl rdp %s   (asks for one of your own, then opens the desktop; without one: %s)", c.Host, login)
+		if note != "" {
+			note += ", then "
+		}
+		first, note = "vpsctl rdp "+c.Host, note+"opens the desktop; without one: "+first
+	}
+	if note != "" {
+		first += "   (" + note + ")"
 	}
 	_, err := fmt.Fprintf(w, "\n%s is ready\n  address %s\n  port %d\n  user %s\n  password %s\n  first: %s\n", c.Host, addr, port, c.User, c.Password, first)
 	return err

@@ -110,25 +110,50 @@ func summaryText(s *bench.Summary) string {
 
 func (doc *compareDoc) peersText(w io.Writer) error {
 	for _, g := range doc.Groups {
-		fmt.Fprintf(w, "%s: %s\n", report.Clean(g.Name), strings.Join(g.Hosts, ", "))
+		fmt.Fprintf(w, "%s (by %s): %s%s\n", report.Clean(g.Name), g.From, strings.Join(g.Hosts, ", "), noteIf(len(g.Hosts) > 0 && len(g.Hosts) < g.Size(), fmt.Sprintf("; compared with all %d", g.Size())))
 		for _, a := range g.Apart {
 			fmt.Fprintf(w, "  [INFO] not compared: %s\n", report.Clean(a))
 		}
 		if err := peerTable(w, g); err != nil {
 			return err
 		}
+		if few := fewPeers(g); few != "" {
+			fmt.Fprintf(w, "  [INFO] %s\n", few)
+		}
 	}
 	for _, o := range doc.Outliers {
 		fmt.Fprintf(w, "[WARN] %s\n", report.Clean(o))
 	}
-	if len(doc.Groups) > 0 && len(doc.Outliers) == 0 {
-		fmt.Fprintln(w, "[OK] no host is more than 20 % from the median of its peers")
+	if text := noOutlier(doc.Groups); text != "" && len(doc.Outliers) == 0 {
+		fmt.Fprintf(w, "[OK] %s\n", text)
 	}
 	if len(doc.Others) == 0 {
 		return nil
 	}
-	fmt.Fprintln(w, "Hosts without vars.peer_group: nothing says that they should be equal")
+	fmt.Fprintln(w, "Hosts without a peer group: neither vars.peer_group nor their cloud's metadata says that they should be equal")
 	return othersTable(w, doc.Others)
+}
+
+// fewPeers says that no figure of a group was compared; empty where one was.
+func fewPeers(g bench.PeerGroup) string {
+	if n, of := g.Compared(); n > 0 || of == 0 {
+		return ""
+	}
+	return fmt.Sprintf("too few peers, nothing was compared: a figure needs %d hosts that have it, measured in the same way; the group has %d", bench.LeastPeers, g.Size())
+}
+
+// noOutlier says what was looked for where none was found; empty where nothing
+// was compared.
+func noOutlier(groups []bench.PeerGroup) string {
+	n, of := 0, 0
+	for _, g := range groups {
+		a, b := g.Compared()
+		n, of = n+a, of+b
+	}
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprintf("no outlier: of %d figures %d have peers enough, and none of those is both more than 20 %% and more than %v of their standard deviations from their median", of, n, bench.OutlierSD)
 }
 
 // peerTable has a row per metric and a column per host.

@@ -19,13 +19,18 @@ import (
 // ring each host is measured twice: with the next one, and by the one before.
 type netBudget struct{ mirror, ssh, peer int64 }
 
-// budgetOf leaves a tenth for headers and what is sent again.
-func budgetOf(most int64, peers bool) netBudget {
+// budgetOf leaves a tenth for headers and what is sent again, and half of the
+// peers' part to another program that does the same.
+func budgetOf(most int64, peers, against bool) netBudget {
 	most -= most / 10
 	if !peers {
 		return netBudget{mirror: most / 2, ssh: most / 4}
 	}
-	return netBudget{mirror: most / 8, ssh: most / 16, peer: most * 3 / 8}
+	b := netBudget{mirror: most / 8, ssh: most / 16, peer: most * 3 / 8}
+	if against {
+		b.peer /= 2
+	}
+	return b
 }
 
 // A netRing has every host measured with the next one, and the last with the
@@ -102,17 +107,32 @@ type networking struct {
 	h    inventory.Host
 	s    *remote.Session
 	fold *bench.Fold
-	each time.Duration
+	each time.Duration // of one repeat of one rate
 	most netBudget
 }
 
-// network measures the paths of a host after its own probes.
-func (m *measuring) network(ctx context.Context, h inventory.Host, s *remote.Session) {
+// netEach is how long one repeat of one rate of a path takes at most: ten
+// seconds say as much of it as minutes do.
+func (m *measuring) netEach() time.Duration { return min(max(m.each/2, time.Second), 10*time.Second) }
+
+// netRepeats is how often each rate is measured: as often as all else, though the
+// bytes that are allowed would be too few for a rate if it was often.
+func (m *measuring) netRepeats() int { return min(m.repeats, 5) }
+
+// bounds are what a prober is told of the rates of a path: it takes them in turns,
+// in an order of this session's own.
+func (n *networking) bounds(bytes int64) []string {
+	return []string{fmt.Sprintf("--bytes=%d", bytes), "--each=" + n.each.String(), fmt.Sprintf("--repeats=%d", n.m.netRepeats()), fmt.Sprintf("--seed=%d", n.m.seeds[n.h.Name])}
+}
+
+// network measures the paths of a host after its own probes; stopped, when ^C
+// came before all of them.
+func (m *measuring) network(ctx context.Context, h inventory.Host, s *remote.Session) (stopped bool) {
 	peer, others := m.ring.next(h.Name)
-	n := &networking{m: m, h: h, s: s, fold: m.folds[h.Name], each: max(m.each/2, time.Second), most: budgetOf(m.Int64("net-bytes"), others)}
+	n := &networking{m: m, h: h, s: s, fold: m.folds[h.Name], each: m.netEach(), most: budgetOf(m.Int64("net-bytes"), others, m.Bool("against"))}
 	if m.isStopping() {
 		n.skip("mirror, ssh and peer", "stopped before")
-		return
+		return true
 	}
 	m.screen.status(h.Name, "network: path to its mirror")
 	n.mirror(ctx)
@@ -121,16 +141,17 @@ func (m *measuring) network(ctx context.Context, h inventory.Host, s *remote.Ses
 	m.ring.done(h.Name)
 	if !others {
 		n.fold.Skip("net/peer: there is no other host in this run")
-		return
+		return false
 	}
 	m.screen.status(h.Name, "network: waits for "+peer.Name)
 	defer m.ring.take(h.Name, peer.Name)()
 	if m.isStopping() {
 		n.skip("peer", "stopped before")
-		return
+		return true
 	}
 	m.screen.status(h.Name, "network: with "+peer.Name)
 	n.with(ctx, peer)
+	return false
 }
 
 func (d *drive) isStopping() bool {
@@ -154,9 +175,9 @@ func (n *networking) skip(what string, why any) {
 	n.fold.Skip(report.Clean(fmt.Sprintf("net/%s: %v", what, why)))
 }
 
-// mirror: what apt's own downloads would get.
+// mirror: how far it is, and what apt's own downloads would get.
 func (n *networking) mirror(ctx context.Context) {
-	out, err := n.prober(ctx, n.s, nil, "net-mirror", fmt.Sprintf("--bytes=%d", n.most.mirror), "--each="+n.each.String())
+	out, err := n.prober(ctx, n.s, nil, append([]string{"net-mirror"}, n.bounds(n.most.mirror)...)...)
 	if err != nil {
 		n.skip("mirror", err)
 		return

@@ -92,43 +92,60 @@ func (n *networking) with(ctx context.Context, peer inventory.Host) {
 	var secret [wire.NetTokenBytes / 2]byte
 	_, _ = rand.Read(secret[:])
 	token := hex.EncodeToString(secret[:]) + "\n"
-	door := &netDoor{s: other, peers: ours, long: 4*n.each + time.Minute}
+	against := n.m.Bool("against")
+	door := &netDoor{s: other, peers: ours, long: n.m.pairTakes(against)}
+	defer door.close(ctx)
 	listening, err := door.listen(ctx, token, n.most.peer)
 	if err != nil {
 		n.skip(what, fmt.Errorf("%s: %w", peer.Name, err))
 		return
 	}
-	defer listening()
-	n.ask(ctx, what, token, theirs, door)
+	got := n.ask(ctx, what, token, theirs, door)
+	listening()
+	if against && got != nil {
+		n.iperf3(ctx, peer.Name, other, theirs, door, got)
+	}
+}
+
+// pairTakes is how long a peer may listen: while four rates are measured, by
+// iperf3 too where it goes the same way, and until they can be. A prober listens
+// for ten minutes and no longer.
+func (m *measuring) pairTakes(against bool) time.Duration {
+	rates := 4 * time.Duration(m.netRepeats()) * m.netEach()
+	if against {
+		rates *= 2
+	}
+	return rates + time.Minute
 }
 
 // ask measures; where nobody answers, the peer's firewall is asked to let us in.
-func (n *networking) ask(ctx context.Context, what, token string, theirs []string, door *netDoor) {
+// It gives what was measured, nil if nothing was.
+func (n *networking) ask(ctx context.Context, what, token string, theirs []string, door *netDoor) []byte {
 	to := make([]string, len(theirs))
 	for i, addr := range theirs {
 		to[i] = net.JoinHostPort(addr, strconv.Itoa(door.port))
 	}
-	args := []string{"net-client", "--to=" + strings.Join(to, ","), fmt.Sprintf("--bytes=%d", n.most.peer/4), "--each=" + n.each.String()}
+	args := append([]string{"net-client", "--to=" + strings.Join(to, ",")}, n.bounds(n.most.peer)...)
 	out, err := n.prober(ctx, n.s, []byte(token), args...)
 	if err == nil && !bytes.Contains(out, []byte(`"got"`)) {
 		if e := door.open(ctx); e != nil {
 			n.skip(what, fmt.Sprintf("not measurable: firewall (%v)", e))
-			return
+			return nil
 		}
-		defer door.close(ctx)
 		out, err = n.prober(ctx, n.s, []byte(token), args...)
 		if err == nil && !bytes.Contains(out, []byte(`"got"`)) {
 			n.skip(what, "not measurable: firewall")
-			return
+			return nil
 		}
 	}
 	if err != nil {
 		n.skip(what, err)
-		return
+		return nil
 	}
 	n.keep(out, what, func(metric string) (string, bool) {
 		return "net/" + what + "/" + metric, slices.Contains([]string{"rtt", "up/1", "down/1", "up/8", "down/8"}, metric)
 	})
+	return out
 }
 
 // addresses are where a host may be reached, or come from: first the
@@ -166,6 +183,7 @@ type netDoor struct {
 	peers []string // who may come in
 	long  time.Duration
 	port  int
+	ajar  bool // something may have been opened
 }
 
 // listen starts the peer's prober and waits for its port. The prober ends when
@@ -243,16 +261,17 @@ func (d *netDoor) vars() map[string]string {
 
 // open lets the peer in for as long as the prober may listen, and no longer.
 func (d *netDoor) open(ctx context.Context) error {
+	d.ajar = true
 	_, err := said(ctx, d.s, set(doorScript, d.vars(), d.peers...))
-	if err != nil {
-		d.close(ctx) // what was begun
-	}
 	return err
 }
 
-// close closes what open opened, also when the run was stopped; if the host
-// cannot be told, its timer does it.
+// close closes what open opened or began to, also when the run was stopped; if
+// the host cannot be told, its timer does it.
 func (d *netDoor) close(ctx context.Context) {
+	if !d.ajar {
+		return
+	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 15*time.Second)
 	defer cancel()
 	_, _ = said(ctx, d.s, set(doorScript, d.vars(), "close"))

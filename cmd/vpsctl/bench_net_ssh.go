@@ -2,80 +2,288 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
+	_ "embed"
+	"errors"
 	"fmt"
 	"io"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/vpsctl/vpsctl/payload/wire"
+	"github.com/vpsctl/vpsctl/remote"
 	"github.com/vpsctl/vpsctl/report"
+)
+
+//go:embed hostside/bench/marks.sh
+var marksScript string
+
+const (
+	sshRounds  = 20       // round trips
+	sshStreams = 8        // connections side by side
+	firstMark  = 32 << 10 // bytes, see marks.sh
 )
 
 // throughSSH is the path between the host and this machine as its user has it:
 // through the one encrypted line that is there, not through a port of its own.
+// What the path itself could carry is seen over eight of them.
 func (n *networking) throughSSH(ctx context.Context) {
-	half := n.most.ssh / 2
-	from := &arrivals{}
-	var errs bytes.Buffer
-	rc, err := n.s.Exec(ctx, fmt.Sprintf("exec timeout %d head -c %d /dev/urandom", int(n.each.Seconds())+1, half), nil, from, &limited{&errs, 300})
-	if err == nil && rc != 0 && rc != 124 {
-		err = fmt.Errorf("%s", report.Clean(errs.String()))
+	rtt, err := roundsOverSSH(ctx, n.s, n.each)
+	n.took("rtt", rtt, err)
+	lines := []*remote.Session{n.s}
+	n.ratesOverSSH(ctx, "", lines)
+	several := fmt.Sprintf("/%d", sshStreams)
+	for len(lines) < sshStreams { // one after the other: sshd drops who comes in a crowd
+		s := n.m.dialer.Session(n.h)
+		defer s.Close()
+		if _, err := s.Ping(ctx); err != nil {
+			n.skip("ssh"+several, fmt.Errorf("connection %d of %d: %w", len(lines)+1, sshStreams, err))
+			return
+		}
+		lines = append(lines, s)
 	}
-	n.took("from-host", from.bytes, from.last.Sub(from.first), err)
+	n.m.screen.status(n.h.Name, fmt.Sprintf("network: through ssh, %d connections", sshStreams))
+	n.ratesOverSSH(ctx, several, lines)
+}
 
-	gives := &noiseFor{left: half, until: time.Now().Add(n.each), block: make([]byte, 32<<10)}
-	_, _ = rand.Read(gives.block)
-	began := time.Now()
-	rc, err = n.s.Exec(ctx, "cat >/dev/null", gives, io.Discard, &limited{&errs, 300})
-	if err == nil && rc != 0 {
-		err = fmt.Errorf("%s", report.Clean(errs.String()))
+// ratesOverSSH measures both ways over all lines at once, each with a share of
+// the bytes of one rate.
+func (n *networking) ratesOverSSH(ctx context.Context, end string, lines []*remote.Session) {
+	share := n.most.ssh / 4 / int64(len(lines))
+	for _, way := range []struct {
+		name string
+		move func(context.Context, *remote.Session, int64, time.Duration) (arrivals, error)
+	}{{"from-host", fromHost}, {"to-host", toHost}} {
+		came, errs := make([]arrivals, len(lines)), make([]error, len(lines))
+		var work sync.WaitGroup
+		for i, s := range lines {
+			work.Go(func() { came[i], errs[i] = way.move(ctx, s, share, n.each) })
+		}
+		work.Wait()
+		got, err := rateOf(came)
+		n.took(way.name+end, got, cmp.Or(errors.Join(errs...), err))
 	}
-	n.took("to-host", half-gives.left, time.Since(began), err)
 }
 
 // took keeps what came through.
-func (n *networking) took(way string, bytes int64, took time.Duration, err error) {
-	if err == nil && (bytes < 64<<10 || took < 10*time.Millisecond) {
-		err = fmt.Errorf("over before a rate could be seen")
-	}
+func (n *networking) took(what string, got *wire.ProbeSample, err error) {
 	if err == nil {
-		err = n.fold.Add(wire.ProbeSample{Metric: "net/ssh/" + way, Unit: "Mbit/s", Better: "higher", Value: float64(bytes) * 8e-6 / took.Seconds(),
-			Seconds: took.Seconds(), Bytes: bytes, Note: "to this machine, through ssh"})
+		got.Metric = "net/ssh/" + what
+		err = n.fold.Add(*got)
 	}
 	if err != nil {
-		n.skip("ssh/"+way, err)
+		n.skip("ssh/"+what, err)
 	}
 }
 
-// arrivals counts what comes, from its first byte on.
-type arrivals struct {
-	bytes       int64
-	first, last time.Time
+// fromHost has the host send what cannot be compressed, until the bytes or the
+// time are over.
+func fromHost(ctx context.Context, s *remote.Session, most int64, each time.Duration) (arrivals, error) {
+	takes := &taker{left: most}
+	var errs bytes.Buffer
+	rc, err := s.Exec(ctx, fmt.Sprintf("exec timeout %d head -c %d /dev/urandom", int(math.Ceil(each.Seconds())), most), nil, takes, &limited{&errs, 300})
+	if err == nil && rc != 0 && rc != 124 {
+		err = fmt.Errorf("%s", report.Clean(strings.TrimSpace(errs.String())))
+	}
+	return takes.came, err
 }
 
-func (a *arrivals) Write(p []byte) (int, error) {
-	a.last = time.Now()
-	if a.first.IsZero() { // what came with the first bytes was sent before
-		a.first = a.last
-		return len(p), nil
+// toHost sends the same, and has the host say what has come: what buffers on
+// the way have taken has not.
+func toHost(ctx context.Context, s *remote.Session, most int64, each time.Duration) (arrivals, error) {
+	gives, said := &noiseFor{most: most, each: each, block: make([]byte, 32<<10)}, &marks{part: firstMark, most: most}
+	_, _ = rand.Read(gives.block)
+	var errs bytes.Buffer
+	rc, err := s.Exec(ctx, set(marksScript, nil, strconv.Itoa(firstMark), strconv.FormatInt(most, 10)), gives, said, &limited{&errs, 300})
+	if err == nil && rc != 0 {
+		err = fmt.Errorf("%s", report.Clean(strings.TrimSpace(errs.String())))
 	}
-	a.bytes += int64(len(p))
+	if err != nil {
+		return nil, err
+	}
+	return said.upTo(gives.gave.Load()), nil
+}
+
+// arrivals are how many bytes of a stream had come at which time.
+type arrivals []arrival
+
+type arrival struct {
+	at    time.Time
+	bytes int64
+}
+
+// by is how many bytes had come at a time, in a straight line between two that
+// are known.
+func (a arrivals) by(t time.Time) float64 {
+	i, found := slices.BinarySearchFunc(a, t, func(one arrival, t time.Time) int { return one.at.Compare(t) })
+	switch {
+	case found || i == 0:
+		return float64(a[i].bytes)
+	case i == len(a):
+		return float64(a[i-1].bytes)
+	}
+	before, after := a[i-1], a[i]
+	part := float64(t.Sub(before.at)) / float64(after.at.Sub(before.at))
+	return float64(before.bytes) + part*float64(after.bytes-before.bytes)
+}
+
+// rateOf is the mean of streams together, as long as all of them brought
+// something. As in the prober, the first three tenths of that time, and three
+// seconds at most, count for nothing: TCP finds its pace, buffers fill.
+func rateOf(streams []arrivals) (*wire.ProbeSample, error) {
+	var from, to time.Time
+	sum := int64(0)
+	for i, a := range streams {
+		if len(a) < 2 {
+			return nil, errTooSoon
+		}
+		first, last := a[0], a[len(a)-1]
+		if i == 0 || first.at.After(from) {
+			from = first.at
+		}
+		if i == 0 || last.at.Before(to) {
+			to = last.at
+		}
+		sum += last.bytes
+	}
+	omit := min(3*time.Second, to.Sub(from)*3/10)
+	from = from.Add(omit)
+	moved, took := 0.0, to.Sub(from)
+	for _, a := range streams {
+		moved += a.by(to) - a.by(from)
+	}
+	if moved < 64<<10 || took < 10*time.Millisecond {
+		return nil, errTooSoon
+	}
+	return &wire.ProbeSample{Unit: "Mbit/s", Better: "higher", Value: 8e-6 * moved / took.Seconds(), Seconds: took.Seconds(), Bytes: sum,
+		Note: fmt.Sprintf("to this machine, through ssh, connections: %d; the first %.1f s omitted", len(streams), omit.Seconds())}, nil
+}
+
+var errTooSoon = errors.New("over before a rate could be seen; --net-bytes allows more")
+
+// taker counts what a host sends, which is no more than it was asked for.
+type taker struct {
+	left, sum int64
+	came      arrivals
+}
+
+func (k *taker) Write(p []byte) (int, error) {
+	if k.left -= int64(len(p)); k.left < 0 {
+		return 0, fmt.Errorf("%w: it sends more than it was asked for", wire.ErrHostile)
+	}
+	k.sum += int64(len(p))
+	k.came = append(k.came, arrival{time.Now(), k.sum})
 	return len(p), nil
 }
 
-// noiseFor gives bytes that cannot be compressed until they or the time are over.
+// marks are what marks.sh says of its input: a line for every part of it.
+type marks struct {
+	part, sum, most int64
+	came            arrivals
+}
+
+func (m *marks) Write(p []byte) (int, error) {
+	for range bytes.Count(p, []byte("\n")) {
+		if m.sum > m.most { // whatever else it says
+			break
+		}
+		m.sum += m.part
+		m.part += m.part / 4
+		m.came = append(m.came, arrival{time.Now(), m.sum})
+	}
+	return len(p), nil
+}
+
+// upTo leaves out the marks behind the last byte that was sent: there the input
+// had ended.
+func (m *marks) upTo(sent int64) arrivals {
+	return slices.DeleteFunc(m.came, func(a arrival) bool { return a.bytes > sent })
+}
+
+// noiseFor gives bytes that cannot be compressed until they or the time, which
+// the first of them begins, are over.
 type noiseFor struct {
-	left  int64
-	until time.Time
+	most  int64
+	each  time.Duration
 	block []byte
+	gave  atomic.Int64
+	until time.Time
 }
 
 func (r *noiseFor) Read(p []byte) (int, error) {
-	if r.left <= 0 || time.Now().After(r.until) {
+	if r.until.IsZero() {
+		r.until = time.Now().Add(r.each)
+	}
+	left := r.most - r.gave.Load()
+	if left <= 0 || time.Now().After(r.until) {
 		return 0, io.EOF
 	}
-	n := copy(p[:min(int64(len(p)), r.left)], r.block)
-	r.left -= int64(n)
+	n := copy(p[:min(int64(len(p)), left)], r.block)
+	r.gave.Add(int64(n))
 	return n, nil
+}
+
+// roundsOverSSH times bytes that go to the host and come back, as a key does
+// that somebody presses, until they or the time are over.
+func roundsOverSSH(ctx context.Context, s *remote.Session, each time.Duration) (*wire.ProbeSample, error) {
+	const warm, least = 3, 5
+	gives, to := io.Pipe()
+	back, over := make(echoes, 1), make(chan error, 1)
+	var errs bytes.Buffer
+	go func() {
+		rc, err := s.Exec(ctx, "exec cat", gives, back, &limited{&errs, 300})
+		if err == nil { // it was to end with its input
+			err = fmt.Errorf("the echo ended with %d: %s", rc, report.Clean(strings.TrimSpace(errs.String())))
+		}
+		_ = gives.CloseWithError(err)
+		over <- err
+	}()
+	var took []float64
+	began := time.Now()
+	for i := 0; len(took) < sshRounds && (time.Since(began) < each || len(took) < least); i++ {
+		at := time.Now()
+		if _, err := to.Write([]byte("\n")); err != nil { // no part of a password: it is passed on at once
+			return nil, <-over
+		}
+		select {
+		case <-back:
+		case err := <-over:
+			return nil, err
+		}
+		if i == warm {
+			began = at
+		}
+		if i >= warm {
+			took = append(took, float64(time.Since(at).Nanoseconds())/1e3)
+		}
+	}
+	seconds := time.Since(began).Seconds()
+	_ = to.Close()
+	<-over
+	slices.Sort(took)
+	// The nearest rank: the smallest that so many percent are not above.
+	at := func(pct float64) float64 { return took[int(math.Ceil(pct/100*float64(len(took))))-1] }
+	return &wire.ProbeSample{Unit: "us", Better: "lower", Value: max(at(50), 0.001), Seconds: seconds, Bytes: int64(2 * len(took)),
+		Percentiles: map[string]float64{"p50_us": at(50), "p95_us": at(95), "p99_us": at(99)},
+		Note:        fmt.Sprintf("%d round trips of one byte to this machine, through ssh", len(took))}, nil
+}
+
+// echoes tells of each byte that came back.
+type echoes chan struct{}
+
+func (e echoes) Write(p []byte) (int, error) {
+	for range p {
+		select {
+		case e <- struct{}{}:
+		default: // nobody asked for it
+		}
+	}
+	return len(p), nil
 }

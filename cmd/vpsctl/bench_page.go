@@ -54,6 +54,10 @@ func headline(p *report.BenchPage, doc *compareDoc) {
 		p.Status, p.Mark, p.Title = "running", "BASELINE", fmt.Sprintf("%d of %d hosts have a baseline from now on", created, len(doc.Hosts))
 	case len(doc.Outliers) > 0:
 		p.Status, p.Mark, p.Title = "running", "OUTLIERS", fmt.Sprintf("%d values are far from those of their peers", len(doc.Outliers))
+	case doc.Kind == "peers" && noOutlier(doc.Groups) == "":
+		p.Status, p.Mark, p.Title = "running", "NOT COMPARED", "No host has peers enough"
+	case doc.Kind == "peers":
+		p.Mark, p.Title = "NO OUTLIER", "No value is far from those of its peers"
 	case doc.Kind == "baseline" || doc.Kind == "runs":
 		p.Title = "Nothing is more than 20 % worse"
 	}
@@ -127,13 +131,18 @@ func rowPlot(r *bench.Row, base, current string) report.BenchPlot {
 }
 
 func groupSection(g bench.PeerGroup) report.BenchSection {
-	s := report.BenchSection{Name: g.Name, Verdict: "Hosts that should be alike; a dot is the median of a host's sessions."}
+	s := report.BenchSection{Name: g.Name, Verdict: "Hosts that should be alike by " + g.From + "; a dot is the median of a host's sessions."}
 	for _, a := range g.Apart {
 		s.Notes = append(s.Notes, "Not compared: "+report.Clean(a))
 	}
 	for _, o := range bench.Outliers([]bench.PeerGroup{g}) {
 		s.Status, s.Mark = "running", "OUTLIERS"
 		s.Lines = append(s.Lines, report.BenchLine{Text: report.Clean(o.Text), Class: "warning"})
+	}
+	if few := fewPeers(g); few != "" {
+		s.Status, s.Mark, s.Notes = "running", "NOT COMPARED", append(s.Notes, few)
+	} else if n, _ := g.Compared(); n > 0 && len(s.Lines) == 0 {
+		s.Status, s.Mark = "ok", "NO OUTLIER"
 	}
 	for _, m := range g.Metrics {
 		p := report.BenchPlot{Name: m.Metric, Unit: m.Unit, Better: string(m.Better)}
@@ -155,7 +164,7 @@ func groupSection(g bench.PeerGroup) report.BenchSection {
 }
 
 func othersSection(others []otherHost) report.BenchSection {
-	s := report.BenchSection{Name: "Hosts without a peer group", Verdict: "Nothing says that they should be equal; a dot is one session's median."}
+	s := report.BenchSection{Name: "Hosts without a peer group", Verdict: "Neither vars.peer_group nor their cloud's metadata says that they should be equal; a dot is one session's median."}
 	at := map[string]int{}
 	for _, o := range others {
 		for _, m := range o.Metrics {

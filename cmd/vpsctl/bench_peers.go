@@ -41,29 +41,22 @@ func hostWithHost(current, base string, histories map[string][]bench.Session) (*
 		}
 	}
 	doc := newCompareDoc("hosts")
-	t := compareTable{Base: base, Current: current, Of: "session median", Rows: bench.Table(b, a)}
-	x, y := newestCounting(histories[current]), newestCounting(histories[base])
-	if what := x.Epoch.Differs(y.Epoch); len(what) > 0 {
-		t.Note = "two different machines: " + fmt.Sprint(strings.Join(what, ", "))
-	} else if x.Depth != y.Depth {
-		t.Note = fmt.Sprintf("measured differently: %s was measured %q, %s %q", base, y.Depth, current, x.Depth)
-	}
+	t := compareTable{Base: base, Current: current, Of: "session median", Note: unlikeNote([]bench.Side{b, a}), Rows: bench.Table(b, a)}
 	doc.Tables, doc.sides = append(doc.Tables, t), []bench.Side{b, a}
 	return doc, nil
 }
 
-func newestCounting(history []bench.Session) bench.Session {
-	for _, s := range slices.Backward(history) {
-		if s.Excluded == "" {
-			return s
-		}
+// unlikeNote says under a table that its hosts are no equals.
+func unlikeNote(hosts []bench.Side) string {
+	if what := bench.Unlike(hosts); len(what) > 0 {
+		return "not the same machine, or not measured in the same way: " + strings.Join(what, "; ")
 	}
-	return bench.Session{}
+	return ""
 }
 
 // groupWithGroup compares groups of the inventory, one value per host.
 func (k *call) groupWithGroup(all []string, current, base string) (*compareDoc, error) {
-	var sides []bench.Side
+	var sides, everyone []bench.Side
 	for _, name := range []string{base, current} {
 		hosts, ok := byName(all, name)
 		if !ok {
@@ -87,38 +80,51 @@ func (k *call) groupWithGroup(all []string, current, base string) (*compareDoc, 
 		}
 		var members []bench.Side
 		for _, h := range hosts {
-			members = append(members, bench.HostSide(h, histories[h]))
+			if s := bench.HostSide(h, histories[h]); len(s.Metrics) > 0 {
+				members = append(members, s)
+			}
 		}
 		side := bench.GroupSide(name, members)
 		if len(side.Metrics) == 0 {
 			return nil, usageError{fmt.Sprintf("no host of %s has a session that counts", name), "measure them with `vpsctl bench run`"}
 		}
-		sides = append(sides, side)
+		sides, everyone = append(sides, side), append(everyone, members...)
 	}
 	doc := newCompareDoc("groups")
 	doc.sides = sides
-	doc.Tables = append(doc.Tables, compareTable{Base: base, Current: current, Of: "host median", Rows: bench.Table(sides[0], sides[1])})
+	doc.Tables = append(doc.Tables, compareTable{Base: base, Current: current, Of: "host median", Note: unlikeNote(everyone), Rows: bench.Table(sides[0], sides[1])})
 	return doc, nil
 }
 
-// comparePeers sets every host against those that should be like it.
+// comparePeers sets every host against those that should be like it. --limit only
+// says which are shown: their peers are all the same.
 func (k *call) comparePeers() (*compareDoc, error) {
 	hosts, err := k.measured()
 	if err != nil {
 		return nil, err
 	}
-	histories, err := k.histories(hosts)
+	all, err := k.benchStore().Hosts()
+	if err != nil {
+		return nil, err
+	}
+	histories, err := k.histories(all)
 	if err != nil {
 		return nil, err
 	}
 	doc := newCompareDoc("peers")
 	groups, others := bench.PeerGroups(histories)
-	doc.Groups = append(doc.Groups, groups...)
-	for _, o := range bench.Outliers(groups) {
+	for _, g := range groups {
+		if g = g.Only(hosts); len(g.Hosts)+len(g.Apart) > 0 {
+			doc.Groups = append(doc.Groups, g)
+		}
+	}
+	for _, o := range bench.Outliers(doc.Groups) {
 		doc.Outliers = append(doc.Outliers, o.Text)
 	}
 	for _, s := range others {
-		doc.Others = append(doc.Others, otherHost{s.Name, s.Metrics})
+		if slices.Contains(hosts, s.Name) {
+			doc.Others = append(doc.Others, otherHost{s.Name, s.Metrics})
+		}
 	}
 	for _, h := range hosts {
 		if s := bench.HostSide(h, histories[h]); len(s.Metrics) > 0 {

@@ -27,6 +27,7 @@ type madeHost struct {
 	slow                    float64 // times as long, for the metrics that begin so
 	slows                   string
 	cpu, kernel, group, out string
+	plan                    string
 	depth                   bench.Depth
 	base                    float64
 }
@@ -48,6 +49,9 @@ func (l madeHost) session(n int) bench.Session {
 	s := bench.Session{ID: fmt.Sprintf("%s-%s", at.UTC().Format("20060102-150405"), fmt.Sprintf("%04x", l.seed)[:4]), Host: l.host, Start: at, Took: 9 * time.Minute, Depth: l.depth, Seed: l.seed,
 		Epoch: bench.Epoch{CPUModel: l.cpu, Cores: 2, MemoryMB: 4096, Disk: "QEMU HARDDISK", Virt: "kvm", Method: 1}, Excluded: l.out,
 		Notes: bench.Notes{Hostname: l.host, Kernel: l.kernel, Prober: "abc", PeerGroup: l.group, DiskGB: 40}}
+	if l.plan != "" {
+		s.Notes.Provider, s.Notes.Plan, s.Notes.Region, s.Notes.Mirror = "hetzner", l.plan, "fsn1", "mirror.example"
+	}
 	for _, k := range lifeMetrics {
 		m := bench.Metric{Name: k.name, Unit: k.unit, Better: k.better, Seconds: 24}
 		middle := k.value * l.base * math.Exp(l.noise*r.NormFloat64())
@@ -94,6 +98,8 @@ func writeHistory(ts *testscript.TestScript, neg bool, args []string) {
 			l.kernel = v
 		case "group":
 			l.group = v
+		case "plan":
+			l.plan = v
 		case "excluded":
 			l.out = strings.ReplaceAll(v, "_", " ")
 		case "depth":

@@ -54,6 +54,13 @@ func TestBenchSelfcheck(t *testing.T) {
 	if err := json.Unmarshal([]byte(out), &doc); code != 0 || err != nil || len(doc.Hosts) != 1 || doc.Hosts[0].Seed != 7 || doc.Hosts[0].Metrics[0].Splits != 300 {
 		t.Errorf("%d %v %s", code, err, out)
 	}
+	pinned, _, err := store.History("alpha")
+	if err == nil {
+		err = store.Freeze(pinned[34])
+	}
+	if code, out, _ := selfcheck(t, state, "alpha", "--splits", "300"); err != nil || code != 0 || !strings.Contains(out, "too few days: 10 sessions") || !strings.Contains(out, "before 2026-09-18") {
+		t.Errorf("%v: sessions before the pinned one count: %d %s", err, code, out)
+	}
 	for _, wrong := range [][]string{{"gamma"}, {"--splits", "0"}} {
 		if code, _, said := selfcheck(t, state, wrong...); code != exitUsage || said == "" {
 			t.Errorf("%v: %d %s", wrong, code, said)

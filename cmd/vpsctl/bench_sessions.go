@@ -47,10 +47,13 @@ func (d benchDoc) text(w io.Writer) error {
 			fmt.Fprintf(w, "  [INFO] before the first probe: %s\n", loadText(s.Around))
 		}
 		if s.Around.StealPct >= 0.1 {
-			fmt.Fprintf(w, "  [INFO] %.1f %% of the CPU time was stolen by neighbours\n", s.Around.StealPct)
+			fmt.Fprintf(w, "  [INFO] %.1f %% of the CPU time was stolen by neighbours%s\n", s.Around.StealPct, worstStolen(s.Metrics))
+		}
+		if s.Around.MHz > 0 {
+			fmt.Fprintf(w, "  [INFO] the CPU ran at %s\n", clockText(s))
 		}
 		for _, what := range s.Skipped {
-			fmt.Fprintf(w, "  [INFO] not measured: %s\n", what)
+			fmt.Fprintf(w, "  [INFO] %s\n", notMeasured(what))
 		}
 		if s.Excluded != "" {
 			fmt.Fprintf(w, "  [WARN] kept, but no baseline will count it: %s\n", s.Excluded)
@@ -64,6 +67,46 @@ func (d benchDoc) text(w io.Writer) error {
 		fmt.Fprintf(w, "%s: no session: %s\n", h.Host, report.Clean(why))
 	}
 	return nil
+}
+
+// notMeasured is what was not, and why: "sustained: not measured: only …".
+func notMeasured(skipped string) string {
+	what, why, _ := strings.Cut(skipped, ": ")
+	if strings.HasPrefix(why, "not measurable") {
+		return skipped
+	}
+	return strings.TrimSuffix(what+": not measured: "+why, ": ")
+}
+
+// worstStolen is the repeat that neighbours took most from.
+func worstStolen(metrics []bench.Metric) string {
+	name, most := "", 0.0
+	for _, m := range metrics {
+		for _, pct := range m.Steal {
+			if pct > most {
+				name, most = m.Name, pct
+			}
+		}
+	}
+	if name == "" {
+		return ""
+	}
+	return fmt.Sprintf(", %.1f %% while %s was measured", most, name)
+}
+
+// clockText is the mean frequency, and those of single repeats where they differ.
+func clockText(s bench.Session) string {
+	low, high := math.Inf(1), 0.0
+	for _, m := range s.Metrics {
+		for _, mhz := range m.MHz {
+			low, high = min(low, mhz), max(high, mhz)
+		}
+	}
+	text := fmt.Sprintf("%.0f MHz", s.Around.MHz)
+	if high-low >= 1 {
+		text += fmt.Sprintf(" in the mean, %.0f to %.0f in single repeats", low, high)
+	}
+	return text
 }
 
 // loadText is what was going on, as the kernel counts it.

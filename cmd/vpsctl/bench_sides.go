@@ -14,38 +14,60 @@ import (
 	"github.com/vpsctl/vpsctl/report"
 )
 
-// measured are the hosts that have sessions here and that --limit means. Names
-// and globs need no inventory; groups do.
+// measured are the hosts that have sessions here and that --limit means.
 func (k *call) measured() ([]string, error) {
 	all, err := k.benchStore().Hosts()
 	if err != nil {
 		return nil, err
 	}
+	hosts, _, err := k.limited(all)
+	if limit := k.String("limit"); err == nil && len(hosts) == 0 && limit != "" {
+		return nil, usageError{fmt.Sprintf("--limit %s: none of these hosts has been measured from here", limit), "measure them with `vpsctl bench run`"}
+	}
+	return hosts, err
+}
+
+// limited are those of all that --limit means, and others that it means. Names
+// and globs need no inventory; groups do.
+func (k *call) limited(all []string) (hosts, others []string, err error) {
 	limit := k.String("limit")
 	if limit == "" {
-		return all, nil
+		return all, nil, nil
 	}
 	if hosts, ok := byName(all, limit); ok {
-		return hosts, nil
+		return hosts, nil, nil
 	}
 	inv, err := k.inventory()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	selected, err := inv.Select(limit)
 	if err != nil {
-		return nil, usageError{err.Error(), hintOr(err, "see `vpsctl inventory list`")}
+		return nil, nil, usageError{err.Error(), hintOr(err, "see `vpsctl inventory list`")}
 	}
-	var hosts []string
 	for _, h := range selected {
 		if slices.Contains(all, h.Name) {
 			hosts = append(hosts, h.Name)
+		} else {
+			others = append(others, h.Name)
 		}
 	}
-	if len(hosts) == 0 {
-		return nil, usageError{fmt.Sprintf("--limit %s: none of these hosts has been measured from here", limit), "measure them with `vpsctl bench run`"}
+	return hosts, others, nil
+}
+
+// accepted is since when sessions count, of hosts whose owners have pinned a level.
+func (k *call) accepted(hosts []string) (map[string]time.Time, error) {
+	since := map[string]time.Time{}
+	for _, h := range hosts {
+		f, err := k.benchStore().FrozenSince(h)
+		if err != nil {
+			return nil, err
+		}
+		if f != nil {
+			since[h] = f.Since
+		}
 	}
-	return hosts, nil
+	return since, nil
 }
 
 // byName selects names by a list of names and globs; not ok when a part of it

@@ -22,7 +22,7 @@ func benchCompareCommand() *cli.Command {
 		&cli.StringFlag{Name: "to", Usage: "write to `FILE` instead of standard output"},
 		&cli.BoolFlag{Name: "peers", Usage: "compare hosts with their peers instead of with their past"},
 		&cli.BoolFlag{Name: "force", Usage: "compare although the machine, or the way of measuring, is another"}}), Action: with(benchCompare),
-		Description: "Reads stored results and touches no host. Without arguments the newest result of\neach host is set against its baseline.json; the first time it becomes that.\nCURRENT and BASELINE are runs of `bench run` or results.json files, or else two\nhosts or groups. A result more than 20 % worse than its baseline: exit code 8.", CustomHelpTemplate: help(
+		Description: "Reads stored results and touches no host. Without arguments the newest result of\neach host is set against its baseline.json; the first time it becomes that.\nCURRENT and BASELINE are runs of `bench run` or results.json files, or else two\nhosts or groups. A result more than 20 % worse than its baseline: exit code 8.\nPeers are hosts of the same vars.peer_group or, without one, of the same provider, plan,\nregion and apt mirror by what cloud-init left on them; -l only says which are shown.", CustomHelpTemplate: help(
 			"vpsctl bench compare", "vpsctl bench compare 20261123-101502-x7k2 20261101-090000-aaaa", "vpsctl bench compare alpha beta",
 			"vpsctl bench compare --peers --format html --to peers.html", "vpsctl bench compare --format benchfmt > bench.txt")}
 }
@@ -342,6 +342,9 @@ func compareTwo(host string, now, before bench.Results, force bool) compareHost 
 	h := compareHost{Host: host, Result: compared, Current: refOf(now), Baseline: refOf(before), Differs: now.Differs(before), Lines: []bench.GuideLine{}, Rows: []bench.Row{}}
 	if h.Differs == nil {
 		h.Differs = []string{}
+	}
+	if now.Excluded != "" {
+		h.Note = fmt.Sprintf("the current session does not count: %s; measure again with `vpsctl bench run`", report.Clean(now.Excluded))
 	}
 	if len(h.Differs) > 0 && !force {
 		h.Result = refused

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	_ "embed"
 	"encoding/json"
@@ -25,12 +26,10 @@ import (
 //go:embed hostside/bench/prober.sh
 var proberScript string
 
-const (
-	benchPhaseID = "bench"
-	// soonAfter is how long a provision still disturbs: caches, credits and
-	// background work are those of the provision, not of the host's every day.
-	soonAfter = time.Hour
-)
+//go:embed hostside/bench/provisioned.sh
+var provisionedScript string
+
+const benchPhaseID = "bench"
 
 // A depth's times: 19 probes, three repeats each.
 var depths = map[bench.Depth]struct{ each, sustained time.Duration }{
@@ -143,7 +142,7 @@ func (m *measuring) plan(k *call, runID string, h inventory.Host) wire.Plan {
 	m.seeds[h.Name] = rand.Uint64()
 	args := []string{"measure", "--only", strings.Join(kinds, ","), "--each", m.each.String(), "--repeats", strconv.Itoa(m.repeats),
 		"--seed", strconv.FormatUint(m.seeds[h.Name], 10), "--quiet", k.Duration("quiet-wait").String()}
-	if m.sustains() {
+	if m.depth.Sustains() {
 		args = append(args, "--sustained", depths[bench.Thorough].sustained.String())
 	}
 	if k.Bool("against") {
@@ -161,10 +160,21 @@ func (m *measuring) plan(k *call, runID string, h inventory.Host) wire.Plan {
 	return p
 }
 
-func (m *measuring) quick() bool { return strings.HasPrefix(string(m.depth), string(bench.Quick)) }
-func (m *measuring) sustains() bool {
-	return strings.HasPrefix(string(m.depth), string(bench.Thorough))
+// netEstimate is how many paths' figures a host gets, and how long that takes at
+// most with all repeats.
+func (m *measuring) netEstimate(hosts int, against bool) (probes int, took time.Duration) {
+	repeats, times := m.netRepeats(), 0
+	probes, times = 8, 5+1+2*repeats // ssh and a mirror: round trips; one stream and eight; ssh both ways, once
+	if hosts > 1 {
+		probes, times = probes+5, times+1+4*repeats // round trips; one stream and eight, both ways
+		if against {
+			probes, times = probes+4, times+4*repeats
+		}
+	}
+	return probes, time.Duration(times) * m.netEach()
 }
+
+func (m *measuring) quick() bool { return strings.HasPrefix(string(m.depth), string(bench.Quick)) }
 
 // announce says what it will take before anything is touched.
 func (m *measuring) announce(k *call, hosts []inventory.Host) error {
@@ -177,13 +187,18 @@ func (m *measuring) announce(k *call, hosts []inventory.Host) error {
 		n += probes[kind]
 	}
 	took := time.Duration(n*m.repeats) * m.each
-	if m.sustains() {
-		took += 3 * depths[bench.Thorough].sustained
+	if m.depth.Sustains() {
+		long := map[string]int{"cpu": 1, "disk": 2} // all cores; reading and writing
+		for _, kind := range m.local() {
+			took += time.Duration(long[kind]) * depths[bench.Thorough].sustained
+		}
 	}
 	if slices.Contains(m.kinds, "network") {
-		k.ui.say("[INFO]", "network: at most %s per host (--net-bytes), in and out together; providers may charge for it", size(k.Int64("net-bytes")))
+		paths, long := m.netEstimate(len(hosts), k.Bool("against"))
+		n, took = n+paths, took+long
+		k.ui.say("[INFO]", "network: %s, in and out together; providers may charge for it", m.netTraffic(k, hosts))
 	}
-	k.ui.say("[INFO]", "%d hosts, %d probes of %d repeats: about %s per host", len(hosts), n, m.repeats, wire.FormatDuration(took.Round(time.Second)))
+	k.ui.say("[INFO]", "%d hosts, %d probes: about %s per host", len(hosts), n, wire.FormatDuration(took.Round(time.Second)))
 	return nil
 }
 
@@ -191,7 +206,7 @@ func (m *measuring) announce(k *call, hosts []inventory.Host) error {
 func (m *measuring) prepare(runID string) {
 	shared := map[string]int{}
 	for _, h := range m.hosts {
-		s := bench.Session{ID: runID, Host: h.Name, Start: time.Now(), Depth: m.depth, Seed: m.seeds[h.Name], Excluded: m.recent(h.Name)}
+		s := bench.Session{ID: runID, Host: h.Name, Start: time.Now(), Depth: m.depth, Seed: m.seeds[h.Name]}
 		s.Notes.PeerGroup = peerGroup(h)
 		m.folds[h.Name] = bench.NewFold(s)
 		shared[s.Notes.PeerGroup]++
@@ -214,19 +229,20 @@ func peerGroup(h inventory.Host) string {
 	return ""
 }
 
-// recent says that a host was provisioned within the hour, if it was.
-func (m *measuring) recent(host string) string {
-	list, err := m.store().List()
+// disturbed says that a host was provisioned within the hour, if it was: caches,
+// credits and background work are those of the provision then, not of the host's
+// every day. The host is asked: of a run that was left to itself nobody here
+// knows when it ended, and of another laptop's that there was one.
+func disturbed(ctx context.Context, s *remote.Session) (string, error) {
+	text, err := said(ctx, s, provisionedScript)
+	if err != nil || text == "" {
+		return "", err
+	}
+	ago, err := strconv.Atoi(text)
 	if err != nil {
-		return ""
+		return "", fmt.Errorf("%w: asked for its last provision, it said %.40q", wire.ErrHostile, report.Clean(text))
 	}
-	for _, e := range list {
-		ago := time.Since(e.Run.Finished)
-		if e.Run.Verb == "provision" && ago < soonAfter && slices.ContainsFunc(e.Run.Hosts, func(h report.HostRun) bool { return h.Host == host }) {
-			return fmt.Sprintf("%d min after a provision", int(ago.Minutes()))
-		}
-	}
-	return ""
+	return fmt.Sprintf("%d min after a provision", max(0, ago)/60), nil
 }
 
 // gate has hosts of a group take turns: they may share a disk or a wire. No
@@ -254,6 +270,11 @@ func (m *measuring) ready(ctx context.Context, h inventory.Host, s *remote.Sessi
 	if err != nil {
 		return nil, fmt.Errorf("%s: bench: %w", h.Name, err)
 	}
+	why, err := disturbed(ctx, s)
+	if err != nil {
+		return nil, fmt.Errorf("%s: bench: %w", h.Name, err)
+	}
+	m.folds[h.Name].Exclude(why)
 	m.mu.Lock()
 	m.sent[h.Name] = bin.SHA256
 	m.mu.Unlock()
@@ -324,15 +345,22 @@ mv "$temp" "$dir/results.json"`
 
 // beside keeps the session once the host has ended, here and there.
 func (m *measuring) beside(ctx context.Context, h inventory.Host, s *remote.Session) {
+	stopped := false
 	if m.ring != nil && m.folds[h.Name].Whole() { // else there will be no session
-		m.network(ctx, h, s)
+		stopped = m.network(ctx, h, s)
 	}
-	err := m.keepSession(ctx, h, s)
-	if err == nil {
-		return
+	switch err := m.keepSession(ctx, h, s); {
+	case err != nil:
+		m.fails(h, report.VerificationFailed, err.Error(), "see vpsctl runs show "+m.dir.ID())
+	case stopped:
+		m.fails(h, report.Cancelled, "stopped before all its paths were measured", "what was measured is kept")
 	}
+}
+
+// fails keeps why a host's part of the run is none although its own run ended well.
+func (m *measuring) fails(h inventory.Host, kind report.Outcome, why, hint string) {
 	if err := m.dir.Update(func(r *report.Run) {
-		r.HostNamed(h.Name).Error = &report.HostError{Kind: report.VerificationFailed, Stage: "bench", Message: err.Error(), Hint: "see vpsctl runs show " + m.dir.ID()}
+		r.HostNamed(h.Name).Error = &report.HostError{Kind: kind, Stage: report.StageBench, Message: why, Hint: hint}
 	}); err != nil {
 		m.screen.line("[ERR]", "%s: %v", h.Name, err)
 	}
@@ -346,7 +374,7 @@ func (m *measuring) keepSession(ctx context.Context, h inventory.Host, s *remote
 	if err != nil {
 		return err
 	}
-	session.Notes.Mirror = mirrorOf(session)
+	session.Notes.Mirror = cmp.Or(mirrorOf(session), session.Notes.Mirror)
 	session.Start, session.Took, session.Notes.Prober = began, time.Since(began), sent
 	if err := (bench.Store{Dir: filepath.Join(m.stateDir(), "bench")}).Append(session); err != nil {
 		return err

@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"io"
-	"path/filepath"
 	"text/tabwriter"
 
 	"github.com/urfave/cli/v2"
@@ -18,7 +17,7 @@ func benchSelfcheckCommand() *cli.Command {
 	return &cli.Command{Name: "selfcheck", Usage: "how often would the verdict have been wrong about this host?", ArgsUsage: "[HOST …]", Flags: flags(talkFlags, stateFlags, []cli.Flag{
 		&cli.IntFlag{Name: "splits", Value: 2000, Usage: "`N` random splits of each history"},
 		&cli.Uint64Flag{Name: "seed", Value: 1, Usage: "`SEED` of the random splits: the same one, the same answer"}}), Action: with(benchSelfcheck),
-		Description: "Splits a host's own history at random, by whole days, into a baseline and\nsessions that would confirm a slowdown, and counts how often the verdict would\nhave been REGRESSED although nothing changed. Reads records, touches no host.", CustomHelpTemplate: help(
+		Description: "Splits a host's own history at random, by whole days, into a baseline and\nsessions that would confirm a slowdown, and counts how often the verdict would\nhave been REGRESSED although nothing changed. Reads records, touches no host.\nSessions from before `vpsctl bench baseline pin` do not count.", CustomHelpTemplate: help(
 			"vpsctl bench selfcheck", "vpsctl bench selfcheck alpha --splits 10000", "vpsctl bench selfcheck -o json")}
 }
 
@@ -34,13 +33,17 @@ func benchSelfcheck(k *call) error {
 	if splits < 1 || splits > mostSplits {
 		return usageError{fmt.Sprintf("--splits %d: 1 to %d", splits, mostSplits), ""}
 	}
-	store := bench.Store{Dir: filepath.Join(k.stateDir(), "bench")}
+	store := k.benchStore()
 	hosts := k.Args().Slice()
 	if len(hosts) == 0 {
 		var err error
 		if hosts, err = store.Hosts(); err != nil {
 			return err
 		}
+	}
+	since, err := k.accepted(hosts)
+	if err != nil {
+		return err
 	}
 	doc := selfcheckDoc{Schema: "vpsctl/bench-selfcheck/1", Hosts: []bench.SelfCheck{}}
 	for _, h := range hosts {
@@ -52,7 +55,7 @@ func benchSelfcheck(k *call) error {
 			return usageError{fmt.Sprintf("%s has no history here", h), "see `vpsctl bench run`"}
 		}
 		doc.Unread += unread
-		doc.Hosts = append(doc.Hosts, bench.CheckSelf(h, history, splits, k.Uint64("seed")))
+		doc.Hosts = append(doc.Hosts, bench.CheckSelf(h, history, since[h], splits, k.Uint64("seed")))
 	}
 	return k.ui.result(k.json(), doc, doc.text)
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/urfave/cli/v2"
 
@@ -29,8 +30,9 @@ type checkDoc struct {
 	Judged   int                 `json:"judged"` // of Compared
 	Compared int                 `json:"compared"`
 	Hosts    []report.Regression `json:"hosts"`
-	Results  []compareHost       `json:"results"` // of --single: newest benchmark results against baselines
-	Bench    *bench.Report       `json:"bench"`   // verdicts on benchmarks; null with --single, a RUN, or without sessions
+	Results  []compareHost       `json:"results"`           // of --single: newest benchmark results against baselines
+	Bench    *bench.Report       `json:"bench"`             // verdicts on benchmarks; null with --single, a RUN, or without sessions
+	Without  []string            `json:"without,omitempty"` // hosts asked for of which nothing is recorded here
 }
 
 func checkRun(k *call) error {
@@ -38,24 +40,27 @@ func checkRun(k *call) error {
 		return usageError{"check: one run at a time", "see `vpsctl runs list`"}
 	}
 	doc := checkDoc{Schema: report.Schema, Single: k.Bool("single"), Hosts: []report.Regression{}, Results: []compareHost{}}
-	if k.NArg() == 0 && len(k.StringSlice("baseline")) == 0 {
-		if err := doc.checkBench(k); err != nil {
-			return err
+	measured, dir, err := k.toCheck()
+	if err != nil {
+		return err
+	}
+	known := slices.Clone(measured)
+	if dir != nil {
+		defer dir.Close()
+		for _, h := range dir.Run().Hosts {
+			known = append(known, h.Host)
 		}
 	}
-	benched := doc.Bench != nil || len(doc.Results) > 0
-	id, err := k.provisioned(k.Args().First())
-	switch {
-	case errors.Is(err, report.ErrNoRun) && benched: // benchmarks alone
-	case err != nil:
-		return storeError(err)
-	default:
-		if err := doc.checkTimes(k, id); err != nil {
-			return err
-		}
+	asked, without, err := k.limited(slices.Compact(slices.Sorted(slices.Values(known))))
+	if err != nil {
+		return err
 	}
-	if len(doc.Hosts) == 0 && !benched {
-		return usageError{fmt.Sprintf("run %s has no host %q", id, k.String("limit")), "a record knows hosts by name; see `vpsctl runs show`"}
+	doc.Without = without
+	if err := errors.Join(doc.checkBench(k, measured, asked), doc.checkTimes(k, dir, asked)); err != nil {
+		return err
+	}
+	if len(doc.Hosts) == 0 && doc.Bench == nil && len(doc.Results) == 0 {
+		return usageError{fmt.Sprintf("check: there is no record of a host %q", k.String("limit")), "records know hosts by name; see `vpsctl runs list` and `vpsctl bench history`"}
 	}
 	doc.ExitCode = doc.judge(k.Bool("strict"))
 	if err := doc.write(k); err != nil || doc.ExitCode == exitDone {
@@ -71,16 +76,35 @@ func (d *checkDoc) write(k *call) error {
 	return k.ui.result(k.json(), d, d.text)
 }
 
-// checkTimes compares a run's times with earlier ones.
-func (d *checkDoc) checkTimes(k *call, id string) error {
-	dir, err := k.store().Open(id)
-	if err != nil {
-		return storeError(err)
+// toCheck are the hosts whose benchmarks are to be judged, none where a run is
+// named, and the run whose times are, nil where there is only the former.
+func (k *call) toCheck() (measured []string, dir *report.RunDir, err error) {
+	if k.NArg() == 0 && len(k.StringSlice("baseline")) == 0 {
+		if measured, err = k.benchStore().Hosts(); err != nil {
+			return nil, nil, err
+		}
 	}
-	defer dir.Close()
-	d.RunID = id
+	id, err := k.provisioned(k.Args().First())
+	if errors.Is(err, report.ErrNoRun) && len(measured) > 0 {
+		return measured, nil, nil
+	}
+	if err == nil {
+		dir, err = k.store().Open(id)
+	}
+	if err != nil {
+		return nil, nil, storeError(err)
+	}
+	return measured, dir, nil
+}
+
+// checkTimes compares the times of a run, if there is one, with earlier ones.
+func (d *checkDoc) checkTimes(k *call, dir *report.RunDir, asked []string) error {
+	if dir == nil {
+		return nil
+	}
+	d.RunID = dir.ID()
 	for _, h := range dir.Run().Hosts {
-		if limit := k.String("limit"); limit != "" && limit != h.Host {
+		if !slices.Contains(asked, h.Host) {
 			continue
 		}
 		r, err := k.regression(dir, h.Host)
@@ -153,6 +177,7 @@ func (d *checkDoc) count() {
 // judge makes the exit code of what was found.
 func (d *checkDoc) judge(strict bool) int {
 	worse, open := d.judgeBench()
+	open = open || len(d.Without) > 0
 	for _, h := range d.Hosts {
 		for _, r := range h.Rows {
 			if d.Single && r.ChangePct != nil {
@@ -167,6 +192,8 @@ func (d *checkDoc) judge(strict bool) int {
 	}
 	return exitDone
 }
+
+const notRecorded = "nothing is recorded of it here; measure it with `vpsctl bench run`"
 
 func (d *checkDoc) text(w io.Writer) error {
 	for _, h := range d.Hosts {
@@ -195,6 +222,12 @@ func (d *checkDoc) text(w io.Writer) error {
 		}
 	}
 	d.benchText(w)
+	for _, h := range d.Without {
+		fmt.Fprintf(w, "[WARN] %s: %s\n", h, notRecorded)
+	}
+	if text := d.paragraph(); text != "" {
+		fmt.Fprintln(w, report.Clean(text))
+	}
 	_, err := fmt.Fprintf(w, "judged %d of %d\n", d.Judged, d.Compared)
 	return err
 }

@@ -2,32 +2,39 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"net/http"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
+
+	"github.com/vpsctl/vpsctl/inventory"
 )
 
 func pinsCommand() *cli.Command {
 	examples := help("vpsctl pins show", "vpsctl pins show -o json", "vpsctl pins update")
+	own := flags(talkFlags, stateFlags, []cli.Flag{&cli.StringSliceFlag{Name: "extra-var", Aliases: []string{"e"}, Usage: "a variable, `KEY=VALUE`; wins over the inventory"}})
 	return &cli.Command{Name: "pins", Usage: "versions and hashes of what comes from makers who sign nothing", CustomHelpTemplate: examples, Subcommands: []*cli.Command{
-		{Name: "show", Usage: "the pins in force, and where they come from", Flags: talkFlags, Action: with(pinsShow), CustomHelpTemplate: examples},
-		{Name: "update", Usage: "ask the makers for the newest releases and write " + pinsFile, Flags: talkFlags, Action: with(pinsUpdate), CustomHelpTemplate: examples,
-			Description: "Writes " + pinsFile + " beside the inventory. Other pins in it stay."},
+		{Name: "show", Usage: "the pins in force, and where they come from", Flags: own, Action: with(pinsShow), CustomHelpTemplate: examples},
+		{Name: "update", Usage: "ask the makers for the newest releases and write " + pinsFile, Flags: own, Action: with(pinsUpdate), CustomHelpTemplate: examples,
+			Description: "Writes " + pinsFile + " beside the inventory. Other pins in it stay. Asked is\n" + pinPrefix + "latest, as the inventory, -e or " + pinsFile + " have it."},
 	}}
 }
 
 // pin is a variable that names what is fetched.
 type pin struct {
-	Name   string `json:"name"`
-	Value  string `json:"value"`
-	Origin string `json:"origin"` // the file, or "built in"
+	Name   string   `json:"name"`
+	Value  string   `json:"value"`
+	Origin string   `json:"origin"`          // the file, "built in", or the place in the inventory
+	Hosts  []string `json:"hosts,omitempty"` // whose it is, where hosts have different ones
 }
 
 // pinPrefix is how the names of the pins begin.
@@ -47,22 +54,68 @@ func (k *call) pins() ([]pin, map[string]string, error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	hosts, err := k.whoPins()
+	if err != nil {
+		return nil, nil, err
+	}
 	all := map[string]pin{}
 	for _, p := range cat.Phases() {
 		for _, v := range p.Vars {
 			if strings.HasPrefix(v.Name, pinPrefix) {
-				all[v.Name] = pin{v.Name, fmt.Sprint(v.Default), "built in"}
+				all[v.Name] = pin{Name: v.Name, Value: fmt.Sprint(v.Default), Origin: "built in"}
 			}
 		}
 	}
 	for name, value := range file {
-		all[name] = pin{name, value, k.pinsPath()}
+		all[name] = pin{Name: name, Value: value, Origin: k.pinsPath()}
 	}
 	var list []pin
 	for _, name := range slices.Sorted(maps.Keys(all)) {
-		list = append(list, all[name])
+		list = append(list, inForce(all[name], hosts)...)
 	}
 	return list, file, nil
+}
+
+// whoPins are the hosts whose variables win over pins. Pins can come before the
+// inventory: then it is one host without a name that has what -e says.
+func (k *call) whoPins() ([]inventory.Host, error) {
+	if _, err := os.Stat(k.String("inventory")); !errors.Is(err, fs.ErrNotExist) {
+		inv, err := k.inventory()
+		if err != nil {
+			return nil, err
+		}
+		return inv.Hosts(), nil
+	}
+	vars, err := extraVars(k.StringSlice("extra-var"))
+	h := inventory.Host{Vars: map[string]inventory.Var{}}
+	for name, value := range vars {
+		h.Vars[name] = inventory.Var{Value: value, Origin: "-e"}
+	}
+	return []inventory.Host{h}, err
+}
+
+// inForce is what hosts have instead of a pin, or the pin: one value, unless
+// they differ.
+func inForce(p pin, hosts []inventory.Host) []pin {
+	var list []pin
+	for _, h := range hosts {
+		have := p
+		if v, own := h.Vars[p.Name]; own && v.Secret == nil {
+			have.Value, have.Origin = fmt.Sprint(v.Value), v.Origin
+		}
+		i := slices.IndexFunc(list, func(q pin) bool { return q.Value == have.Value })
+		if i < 0 {
+			i, list = len(list), append(list, have)
+		}
+		list[i].Hosts = append(list[i].Hosts, h.Name)
+	}
+	switch len(list) {
+	case 0:
+		return []pin{p}
+	case 1:
+		list[0].Hosts = nil
+	}
+	return list
 }
 
 func pinsShow(k *call) error {
@@ -76,7 +129,11 @@ func pinsShow(k *call) error {
 func (k *call) showPins(list []pin) error {
 	return k.ui.result(k.json(), map[string]any{"schema": 1, "pins": list}, func(w io.Writer) error {
 		for _, p := range list {
-			if _, err := fmt.Fprintf(w, "%-26s %s  (%s)\n", p.Name, p.Value, p.Origin); err != nil {
+			origin := p.Origin
+			if len(p.Hosts) > 0 {
+				origin += ": " + strings.Join(p.Hosts, ", ")
+			}
+			if _, err := fmt.Fprintf(w, "%-26s %s  (%s)\n", p.Name, p.Value, origin); err != nil {
 				return err
 			}
 		}
@@ -90,11 +147,9 @@ func pinsUpdate(k *call) error {
 	if err != nil {
 		return err
 	}
-	base := ""
-	for _, p := range list {
-		if p.Name == pinPrefix+"latest" {
-			base = strings.TrimRight(p.Value, "/")
-		}
+	base, err := whomToAsk(list)
+	if err != nil {
+		return err
 	}
 	fresh := maps.Clone(file)
 	if fresh == nil {
@@ -120,6 +175,20 @@ func pinsUpdate(k *call) error {
 		return err
 	}
 	return k.showPins(list)
+}
+
+// whomToAsk is the address of the update service. One file of pins serves all
+// hosts, so they have to agree.
+func whomToAsk(list []pin) (string, error) {
+	list = slices.DeleteFunc(slices.Clone(list), func(p pin) bool { return p.Name != pinPrefix+"latest" })
+	if len(list) == 1 {
+		return strings.TrimRight(list[0].Value, "/"), nil
+	}
+	var all []string
+	for _, p := range list {
+		all = append(all, fmt.Sprintf("%s (%s)", p.Value, strings.Join(p.Hosts, ", ")))
+	}
+	return "", usageError{"pins: hosts have different " + pinPrefix + "latest: " + strings.Join(all, "; "), "name the one to ask: -e " + pinPrefix + "latest=URL"}
 }
 
 // latest asks an update service.

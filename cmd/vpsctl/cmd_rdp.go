@@ -212,7 +212,20 @@ func (d *desktop) atTerminal() bool {
 }
 
 func (d *desktop) changeHint() string {
-	return fmt.Sprintf("vpsctl ssh %s --user %s   (or ssh -t %s)", d.h.Name, d.user, sshTarget(d.h, d.user))
+	hint := fmt.Sprintf("vpsctl ssh %s --user %s", d.h.Name, d.user)
+	if login := loginLine(d.h, d.user); login != hint {
+		hint += "   (or " + login + ")"
+	}
+	return hint
+}
+
+// loginLine is what somebody types to log in with a terminal. Behind a jump
+// host ssh does not know the way; vpsctl does.
+func loginLine(h inventory.Host, user string) string {
+	if h.Jump != nil {
+		return fmt.Sprintf("vpsctl ssh %s --user %s", h.Name, user)
+	}
+	return "ssh -t " + sshTarget(h, user)
 }
 
 // sshTarget is a host as the arguments of ssh.

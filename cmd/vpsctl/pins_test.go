@@ -89,10 +89,10 @@ func TestPinsUpdate(t *testing.T) {
 	if err := os.WriteFile(path, []byte(first), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	run := func(code int) string {
+	run := func(code int, more ...string) string {
 		t.Helper()
 		var out, talk strings.Builder
-		got := Main(t.Context(), []string{"pins", "update", "-i", filepath.Join(dir, "inventory.yaml")}, streams{strings.NewReader(""), &out, &talk})
+		got := Main(t.Context(), append([]string{"pins", "update", "-i", filepath.Join(dir, "inventory.yaml")}, more...), streams{strings.NewReader(""), &out, &talk})
 		if got != code {
 			t.Errorf("exit code %d, want %d\n%s%s", got, code, out.String(), talk.String())
 		}
@@ -117,5 +117,15 @@ func TestPinsUpdate(t *testing.T) {
 		"antigravity_url_amd64": "https://m.test/stable/3.0.1-77/linux-x64/x.tar.gz", "antigravity_url_arm64": "https://m.test/stable/3.0.1-77/linux-arm/x.tar.gz"}
 	if d := cmp.Diff(want, got); err != nil || d != "" {
 		t.Errorf("%v\n%s", err, d)
+	}
+	// An inventory's own variable says whom to ask, and -e before it.
+	if err := os.WriteFile(filepath.Join(dir, "inventory.yaml"), []byte("defaults: {vars: {antigravity_latest: "+s.URL+"/team/}}\nhosts: {alpha: {}}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if said := run(11); !strings.Contains(said, "ask "+s.URL+"/team for linux-x64: it answered 500") {
+		t.Errorf("said %s", said)
+	}
+	if said := run(11, "-e", "antigravity_latest="+s.URL+"/mine"); !strings.Contains(said, "ask "+s.URL+"/mine for linux-x64") {
+		t.Errorf("said %s", said)
 	}
 }
