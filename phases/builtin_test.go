@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/rogpeppe/go-internal/txtar"
@@ -92,6 +93,77 @@ func TestSources(t *testing.T) {
 	run(0) // with it: rest
 	resting["sources.list.d/vpsctl-mirror.sources"] = "Types: deb\nURIs: http://mirror\nSuites: trixie\nComponents: main\n"
 	is(resting)
+}
+
+// TestSourcesOfOthers: what is not Debian's own fails without a harm, and is named; what is Debian's, or has nobody beside
+// it, fails. apt-get is a stand-in that fails while a source it was told of is away.
+func TestSourcesOfOthers(t *testing.T) {
+	sh := shell(t)
+	own := map[string]string{
+		"debian.sources": "Types: deb\nURIs: http://mirror.example.net/debian\nSigned-By: /usr/share/keyrings/debian-archive-keyring.gpg\n",
+		"plain.list":     "deb http://mirror.example.net/debian trixie-backports main\n",
+	}
+	others := map[string]string{
+		"keyed.sources": "URIs: https://repo.example.net/debian\nSuites: trixie\nSigned-By:\n -----BEGIN PGP PUBLIC KEY BLOCK-----\n",
+		"old.list":      "deb https://repo2.example.net/deb stable main\n",
+	}
+	for name, test := range map[string]struct {
+		others bool
+		away   string // what apt-get cannot get
+		code   int
+		calls  int
+		says   string
+	}{
+		"all there":          {true, "", 0, 1, ""},
+		"others away":        {true, "repo", 0, 2, "apt failed with all sources, and went on without old.list keyed.sources\n"},
+		"Debian away":        {true, "mirror", 100, 2, ""},
+		"Debian away, alone": {false, "mirror", 100, 1, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHost(t, "system-prep")
+			for name, text := range own {
+				write(t, h.path("etc/apt/sources.list.d/"+name), text)
+			}
+			for name, text := range others {
+				if test.others {
+					write(t, h.path("etc/apt/sources.list.d/"+name), text)
+				}
+			}
+			write(t, h.path("var/lib/apt/lists/x_Packages"), "")
+			write(t, h.path("phase/x"), "")
+			h.stand("apt-get", `echo "$*" >>"$VPSCTL_ROOT/calls"
+parts=$VPSCTL_ROOT/etc/apt/sources.list.d
+for arg; do case $arg in Dir::Etc::sourceparts=*) parts=${arg#*=} ;; esac; done
+[ -z "$away" ] || ! cat "$parts"/* | grep -q "//$away" || exit 100`)
+			run := func(verb string) (string, int) {
+				cmd := exec.Command(sh, filepath.Join(h.dir, "apt.sh"), verb)
+				cmd.Env = []string{"PATH=" + h.path("bin") + ":" + os.Getenv("PATH"), "VPSCTL_ROOT=" + h.tmp, "PHASE_DIR=" + h.path("phase"), "away=" + test.away, "upgrade=always"}
+				out, _ := cmd.CombinedOutput()
+				return string(out), cmd.ProcessState.ExitCode()
+			}
+			old := time.Now().Add(-7 * time.Hour)
+			if err := os.Chtimes(h.path("var/lib/apt/lists"), old, old); err != nil {
+				t.Fatal(err)
+			}
+			if out, code := run("listed"); code != 1 {
+				t.Errorf("old lists: exit code %d: %s", code, out)
+			}
+			if out, code := run("lists"); code != test.code || strings.Count(h.read("calls"), "update") != test.calls {
+				t.Errorf("lists: exit code %d, %s%s", code, out, h.read("calls"))
+			}
+			if out, _ := run("whole"); out != test.says {
+				t.Errorf("whole says %q, wanted %q", out, test.says)
+			}
+			if test.code != 0 {
+				return
+			}
+			for _, verb := range []string{"listed", "upgrade", "upgraded"} {
+				if out, code := run(verb); code != 0 {
+					t.Errorf("%s: exit code %d: %s", verb, code, out)
+				}
+			}
+		})
+	}
 }
 
 // TestShellcheck: every script on its own and inside phase.yaml is clean.

@@ -31,7 +31,8 @@ func newHost(t *testing.T, phase string) host {
 func (h host) sh(want int, script string, args ...string) string {
 	h.t.Helper()
 	cmd := exec.Command("/bin/sh", append([]string{filepath.Join(h.dir, script)}, args...)...)
-	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + h.tmp, "PHASE_DIR=" + h.dir, "VPSCTL_BACKUPS=" + filepath.Join(h.tmp, "backups", "bashrc")}
+	cmd.Env = []string{"PATH=" + h.path("bin") + ":" + os.Getenv("PATH"), "HOME=" + h.tmp, "PHASE_DIR=" + h.dir, "VPSCTL_ROOT=" + h.tmp,
+		"VPSCTL_BACKUPS=" + filepath.Join(h.tmp, "backups", "bashrc")}
 	out, err := cmd.CombinedOutput()
 	if got := cmd.ProcessState.ExitCode(); got != want {
 		h.t.Fatalf("%s %q: exit code %d, wanted %d (%v)\n%s", script, args, got, want, err, out)

@@ -2,8 +2,8 @@
 # swap.sh wanted auto|off   shall this host get a swap file, and can it?
 # swap.sh make|ask|remove   /swapfile, and the unit that has it used at boot
 set -eu
-file=/swapfile
-unit=/etc/systemd/system/swapfile.swap
+file=${VPSCTL_ROOT-}/swapfile
+unit=${VPSCTL_ROOT-}/etc/systemd/system/swapfile.swap
 no() {
   echo "$1"
   exit 1

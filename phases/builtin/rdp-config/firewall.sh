@@ -5,7 +5,7 @@
 #                             says and what firewall_allow names
 #
 # Our rules are known by their comments; rules of others stay as they are. Where
-# one of those is about SSH already, its author has decided who may come in.
+# one of those lets SSH in already, its author has decided who may come in.
 set -eu
 kept=/var/backups/vps-provision/ufw-$run_id
 export LC_ALL=C.UTF-8
@@ -31,21 +31,30 @@ ours() {
     print $5, $6, ($9 == "0.0.0.0/0" || $9 == "::/0" ? "any" : $9) }' /etc/ufw/user.rules /etc/ufw/user6.rules | sort -u
 }
 
-# Does somebody else have a rule about this port?
+# Does a rule of somebody else let in on this port? One for all ports from some
+# addresses does so only with a second word: it says nothing about the port.
 theirs() {
-  awk -v port="$1" '/^### tuple ### / && !/ comment=76707363746c20/ && ($5 == "tcp" || $5 == "any") {
+  awk -v port="$1" -v some="${2-}" '/^### tuple ### (allow|limit)/ && !/ comment=76707363746c20/ && !/ out(_[^ ]*)?( |$)/ && ($5 == "tcp" || $5 == "any") {
     n = split($6, word, ",")
     for (i = 1; i <= n; i++) {
       m = split(word[i], range, ":")
-      if (word[i] == "any" || port + 0 >= range[1] + 0 && port + 0 <= range[m] + 0) found = 1
+      if (word[i] == "any" ? some || $9 == "0.0.0.0/0" || $9 == "::/0" : port + 0 >= range[1] + 0 && port + 0 <= range[m] + 0) found = 1
     }
   }
   END { exit !found }' /etc/ufw/user.rules /etc/ufw/user6.rules
 }
 
+# Has somebody else decided who may come in on this port? We came through a
+# firewall that is on and has no rule of ours.
+decided() {
+  some=
+  ! on || ours | grep -qx "tcp $1 any" || some=1
+  theirs "$1" "$some"
+}
+
 wanted() {
   for port in $(ssh_ports); do
-    theirs "$port" || echo "tcp $port any"
+    decided "$port" || echo "tcp $port any"
   done
   case $rdp_from in
   tunnel) ;;
@@ -74,7 +83,7 @@ change() {
 # What listens for others than this host and is let in by no rule.
 shut() {
   ss -Hltn | awk '$4 !~ /^(127\.|\[::1\])/ { sub(/.*:/, "", $4); print $4 }' | sort -nu | while read -r port; do
-    theirs "$port" || ours | grep -q "^tcp $port " || printf ' %s' "$port"
+    theirs "$port" some || ours | grep -q "^tcp $port " || printf ' %s' "$port"
   done
 }
 

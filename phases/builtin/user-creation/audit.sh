@@ -2,8 +2,9 @@
 # audit.sh possible       does this host's kernel audit for it?
 # audit.sh set|ask|undo   30 rotated logs of 10 MB in auditd.conf
 set -eu
-conf=/etc/audit/auditd.conf
-kept=/var/backups/vps-provision/auditd.conf
+root=${VPSCTL_ROOT-}
+conf=$root/etc/audit/auditd.conf
+kept=$root/var/backups/vps-provision/auditd.conf
 
 case $1 in
 possible)
@@ -11,7 +12,8 @@ possible)
     echo "the kernel does not audit for a container"
     exit 1
   fi
-  [ -e /proc/self/loginuid ] || { echo "the kernel was built without audit"; exit 1; }
+  [ -e "$root/proc/self/loginuid" ] || { echo "the kernel was built without audit"; exit 1; }
+  ! grep -qE '(^| )audit=(0|off)( |$)' "$root/proc/cmdline" || { echo "the kernel was started with audit=0"; exit 1; }
   ;;
 set)
   [ -e "$kept" ] || install -D -m 0640 "$conf" "$kept"
