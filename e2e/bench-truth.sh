@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# The prober beside fio and openssl, and beside iperf3, on lab hosts. Long; wants a quiet machine. PAGE= (empty) only prints.
+# The prober beside fio, openssl and iperf3, on two lab hosts. About 18 minutes; wants a quiet machine. PAGE= (empty) only
+# prints. Where others measure on this machine too, QUIET=FILE names a file that is held locked for each round.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 sudo=""
@@ -7,4 +8,4 @@ sudo=""
 
 make --no-print-directory lab-deps >/dev/null
 go build -o bin/vpsctl-truth ./e2e/bench/truth
-$sudo bin/vpsctl-truth -rounds "${ROUNDS:-7}" -page "${PAGE-docs/benchmarks.md}"
+$sudo bin/vpsctl-truth -rounds "${ROUNDS:-7}" -page "${PAGE-docs/benchmarks.md}" -quiet "${QUIET-}"

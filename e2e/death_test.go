@@ -32,7 +32,7 @@ func diedRun(t *testing.T, v *tool, h *lab.Host, why string) {
 	if end.Status != wire.Failed || end.Stage != "died" || !strings.Contains(end.Reason, why) {
 		t.Errorf("end %+v, want one that says %q", end, why)
 	}
-	if rec.step("long/begin") == nil || rec.output("long/gatea", "stdout") != "gate a\n" {
+	if rec.step("long/begin").Status == "" || rec.output("long/gatea", "stdout") != "gate a\n" {
 		t.Error("the record lacks what had happened before")
 	}
 	rec.whole(h)

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"regexp"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -133,7 +134,7 @@ func passwordOnTheWay(t *testing.T, v *tool, h *lab.Host) {
 	}
 	tlsOnly(t, h, port[1])
 	d.say("\x03")
-	<-p.done
+	p.finishes()
 	if code := p.cmd.ProcessState.ExitCode(); code != 0 {
 		t.Errorf("exit code %d after ^C", code)
 	}
@@ -234,33 +235,43 @@ func guessersAreBanned(t *testing.T, v *tool, h, stranger *lab.Host) {
 			"-o", "ConnectTimeout=5", "nobody-here@"+h.Addr, "true")
 	})
 	on(t, h, "fail2ban-client unban --all")
-	client, err := exec.LookPath("xfreerdp3")
-	if err != nil {
-		client, err = exec.LookPath("xfreerdp")
-	}
-	if err != nil {
-		t.Log("no RDP client is installed here: logins by RDP are not tried")
-		return
-	}
+	client := rdpClient(t)
 	banned(t, h, stranger, "vpsctl-xrdp", func(ctx context.Context) *exec.Cmd {
 		return stranger.Beside(ctx, "timeout", "8", "xvfb-run", "-a", client, "/v:"+h.Addr, "/u:devuser", "/p:wrong-wrong", "/sec:tls", "/cert:ignore")
 	})
 	v.run(0, "ping", "-l", h.Name)
 }
 
-// banned has the stranger try until the host has counted five failures, and wants it shut out then.
+var failures = regexp.MustCompile(`Total failed:\s+(\d+)`)
+
+// banned has the stranger try until it is shut out, and wants the host to have counted five failures by then, no fewer.
 func banned(t *testing.T, h, stranger *lab.Host, jail string, attempt func(context.Context) *exec.Cmd) {
 	t.Helper()
-	status := "fail2ban-client status " + jail
-	for n := 0; n < 30 && !strings.Contains(on(t, h, status), stranger.Addr); n++ {
+	status := func() (shut bool, failed int, text string) {
+		text = on(t, h, "fail2ban-client status "+jail)
+		if found := failures.FindStringSubmatch(text); found != nil {
+			failed, _ = strconv.Atoi(found[1])
+		}
+		return strings.Contains(text, stranger.Addr), failed, text
+	}
+	shut, before, text := status()
+	if shut {
+		t.Fatalf("%s has banned %s already:\n%s", jail, stranger.Addr, text)
+	}
+	failed := before
+	for n := 0; n < 30 && !shut; n++ {
 		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 		attempt(ctx).Run() // refused, each time
 		cancel()
+		shut, failed, text = status()
 	}
-	got := on(t, h, status)
-	if !strings.Contains(got, stranger.Addr) {
-		t.Fatalf("%s has not banned %s:\n%s\n%s", jail, stranger.Addr, got, on(t, h, "journalctl -u ssh -u xrdp-sesman -n 30 --no-pager"))
+	if !shut {
+		t.Fatalf("%s has not banned %s:\n%s\n%s", jail, stranger.Addr, text, on(t, h, "journalctl -u ssh -u xrdp-sesman -n 30 --no-pager"))
 	}
+	if failed-before < 5 {
+		t.Errorf("%s has banned %s after %d failures, not five:\n%s", jail, stranger.Addr, failed-before, text)
+	}
+	t.Logf("%s: banned after %d failures", jail, failed-before)
 	if out, err := stranger.Beside(t.Context(), "timeout", "4", "bash", "-c", "exec 3<>/dev/tcp/"+h.Addr+"/22").CombinedOutput(); err == nil {
 		t.Errorf("%s: banned, and still let in: %s", jail, out)
 	}
@@ -322,6 +333,7 @@ printf '\n[Mine]\nname=mine\nlib=libvnc.so\n' >>/etc/xrdp/xrdp.ini; systemctl re
 	if d.Hosts[0].Changed != 0 || on(t, h, "cat /etc/ufw/user.rules") != rules {
 		t.Errorf("the second run changed %d steps", d.Hosts[0].Changed)
 	}
+	rulesThatAreNotAboutSSH(t, h, v)
 	v.phase("wall", closing)
 	r := v.provision(2, "wall")
 	wants(t, "provision", r.says(), "wall/wall", "unconfirmed")
@@ -334,6 +346,33 @@ printf '\n[Mine]\nname=mine\nlib=libvnc.so\n' >>/etc/xrdp/xrdp.ini; systemctl re
 		return strings.Contains(on(t, h, "cat $(ls -td /var/lib/vpsctl/runs/* | head -1)/journal.jsonl"), `"k":"end"`)
 	})
 	openAgain(t, h)
+}
+
+// rulesThatAreNotAboutSSH: what somebody forbids, routes, lets out, or lets in from some addresses to everything does not
+// open SSH to us; a firewall that was off until now gets a rule for it. What verification says of RDP goes by whole ports.
+func rulesThatAreNotAboutSSH(t *testing.T, h *lab.Host, v *tool) {
+	t.Helper()
+	on(t, h, `ufw --force reset && ufw deny from 198.51.100.9 && ufw route allow in on lo && ufw allow out 22/tcp && ufw allow from 192.0.2.0/24
+ufw deny 2222/tcp && ufw allow 13389/tcp`)
+	args := []string{"provision", "--non-interactive", "--only-phase", "rdp-config"}
+	v.run(0, args...)
+	if got := on(t, h, "ufw show added | grep -c 'allow 22/tcp'"); got != "1" {
+		t.Errorf("%s rules for SSH:\n%s", got, on(t, h, "ufw show added"))
+	}
+	if d := v.run(0, append(args, "-o", "json")...).doc(t); d.Hosts[0].Changed != 0 {
+		t.Errorf("the second run changed %d steps", d.Hosts[0].Changed)
+	}
+	check := func(code int, more ...string) string {
+		return v.run(code, append([]string{"verify", "--check", "firewall-rules"}, more...)...).says()
+	}
+	check(0)
+	wants(t, "without a rule for a network", check(4, "-e", "rdp_from=203.0.113.0/24"), "no rule lets RDP in from 203.0.113.0/24")
+	v.run(0, append(args, "-e", "rdp_from=203.0.113.0/24")...)
+	check(0, "-e", "rdp_from=203.0.113.0/24")
+	on(t, h, "ufw allow 3389")
+	wants(t, "a rule of somebody", check(4, "-e", "rdp_from=203.0.113.0/24"), "RDP is open to any", "ufw status numbered")
+	on(t, h, "ufw delete allow 3389")
+	v.run(0, args...)
 }
 
 // openAgain wants the host within reach and no timer left.

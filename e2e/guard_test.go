@@ -171,7 +171,7 @@ func TestGuardWithNobodyThere(t *testing.T) {
 	p.kill()
 	safeAgain(t, h)
 	q := v.start("runs", "attach")
-	<-q.done
+	q.finishes()
 	rec := v.record(h.Name)
 	rec.whole(h)
 	if got := rec.outcome(); got != "unconfirmed" {

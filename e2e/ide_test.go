@@ -79,7 +79,7 @@ func TestIDEs(t *testing.T) {
 	wants(t, "a dead vendor", r.says(), "ide-vscode/source", made.Vars()["vscode_key"])
 	for id, want := range map[string]string{"ide-vscode/source": "failed", "ide-cursor/package": "changed", "ide-cursor/it is whole": "ok", "ide-antigravity/it is whole": "ok"} {
 		if s := v.record(h.Name).step(id); string(s.Status) != want {
-			t.Errorf("beside a dead vendor: %s is %+v, want %s", id, s, want)
+			t.Errorf("beside a dead vendor: %s is %+v, want %s\n%s", id, s, want, r.says())
 		}
 	}
 	for _, ide := range []vendors.IDE{vendors.Cursor, vendors.Antigravity} {
@@ -153,6 +153,43 @@ func newer(t *testing.T, h *lab.Host, v *tool, made *vendors.Vendors, did func()
 	got := on(t, h, "for c in code antigravity; do runuser -u devuser -- $c --version | head -n 1; done; stat -c '%a %U' /opt/antigravity-ide/chrome-sandbox")
 	if got != "1.105.0-1\n2.6.0-1\n4755 root" {
 		t.Errorf("newer ones: %s", got)
+	}
+}
+
+// TestUpgradeWithoutVendors: an upgrade when all vendors are away goes by Debian's own sources, and says so; an entry for
+// Cursor that somebody wrote by hand, and that stops apt beside its package's own, goes before apt is called.
+func TestUpgradeWithoutVendors(t *testing.T) {
+	t.Parallel()
+	f := FreshLab(t, 1)
+	h, v := f.Hosts[0], newTool(t, f)
+	made := withVendors(t, f, vendors.Options{})
+	v.run(0, "provision", "--only-phase", "user-creation")
+	v.ides(0, made, []string{"ide-cursor"})
+	const list = "/etc/apt/sources.list.d/cursor.list"
+	on(t, h, `cp /usr/share/keyrings/anysphere.gpg /etc/apt/keyrings/cursor.gpg
+		echo 'deb [signed-by=/etc/apt/keyrings/cursor.gpg] `+made.Vars()["cursor_repository"]+` stable main' >`+list)
+	if out, err := h.Exec(t.Context(), "apt-get -s upgrade"); err == nil || !strings.Contains(err.Error(), "Conflicting values set for option Signed-By") {
+		t.Fatalf("apt does not mind the second entry, this proves nothing: %v\n%s", err, out)
+	}
+	made.Break(vendors.Cursor, vendors.Fault{Unavailable: 1000})
+	upgrade := func() result {
+		on(t, h, "touch -d '7 hours ago' /var/lib/apt/lists; ! test -e /var/lib/vpsctl/upgraded || touch -d '7 hours ago' /var/lib/vpsctl/upgraded")
+		return v.run(0, "provision", "--only-phase", "system-prep", "-e", "upgrade=always")
+	}
+	first := upgrade()
+	wants(t, "an upgrade without vendors", first.says(), "[WARN]", "system-prep/all package sources answered", "went on without cursor.sources")
+	for id, want := range map[string]string{"second source of Cursor": "changed", "second source of VS Code": "skipped", "package lists": "changed", "upgrade": "changed"} {
+		if s := v.record(h.Name).step("system-prep/" + id); string(s.Status) != want {
+			t.Errorf("%s is %+v, want %s", id, s, want)
+		}
+	}
+	on(t, h, "! test -e "+list+" && ls /var/lib/apt/lists | grep aptrepo_dists_stable") // the old lists are still there
+	made.Break(vendors.Cursor, vendors.Fault{})
+	if again := upgrade(); strings.Contains(again.says(), "all package sources answered") {
+		t.Errorf("with the vendor back:\n%s", again.says())
+	}
+	if s := v.record(h.Name).step("system-prep/package lists"); s.Status != "changed" {
+		t.Errorf("the second time, package lists is %+v", s)
 	}
 }
 

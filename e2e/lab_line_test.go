@@ -27,6 +27,7 @@ func megabits(t *testing.T, h *lab.Host, up bool) float64 {
 	client, err := h.Dial(t.Context(), "root")
 	try(t, err)
 	defer client.Close()
+	defer time.AfterFunc(patience, func() { client.Close() }).Stop()
 	session, err := client.NewSession()
 	try(t, err)
 	began := time.Now()

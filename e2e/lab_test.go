@@ -23,6 +23,7 @@ func say(t *testing.T, h *lab.Host, user, command string) (string, error) {
 	client, err := h.Dial(t.Context(), user)
 	try(t, err)
 	defer client.Close()
+	defer time.AfterFunc(patience, func() { client.Close() }).Stop()
 	session, err := client.NewSession()
 	try(t, err)
 	out, err := session.Output(command)

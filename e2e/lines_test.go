@@ -146,7 +146,7 @@ func TestKilledAndAttached(t *testing.T) {
 	if got := rec.output("long/gatea", "stdout"); got != "gate a\n" {
 		t.Errorf("what the screen had shown is not in the record: %q", got)
 	}
-	if rec.step("long/begin") == nil || rec.outputLog() == "" {
+	if rec.step("long/begin").Status == "" || rec.outputLog() == "" {
 		t.Error("the record lacks the finished step or its output")
 	}
 	run := v.lastRun()
@@ -239,7 +239,7 @@ func TestInterruptedOnce(t *testing.T) {
 			for _, h := range f.Hosts {
 				rec := v.record(h.Name)
 				rec.whole(h)
-				if rec.end().Status != wire.Cancelled || rec.step("long/never") != nil && rec.step("long/never").Status == wire.Changed {
+				if rec.end().Status != wire.Cancelled || rec.step("long/never").Status == wire.Changed {
 					t.Errorf("%s: end %+v, next step %+v", h.Name, rec.end(), rec.step("long/never"))
 				}
 				if on(t, h, "ls /root/never 2>/dev/null || true; flock -n /run/lock/vpsctl true || echo locked") != "" {
@@ -276,7 +276,7 @@ func TestInterruptedTwice(t *testing.T) {
 	wants(t, "the second ^C", r.out+r.err, "vpsctl runs attach "+run)
 	on(t, h, "touch /root/go.s")
 	q := v.start("runs", "attach", run)
-	<-q.done
+	q.finishes()
 	rec := v.recordOf(run, h.Name)
 	rec.whole(h)
 	if rec.end().Status != wire.Cancelled {
@@ -336,7 +336,7 @@ func TestManyAtOnce(t *testing.T) {
 	on(t, h, "touch /root/go.a")
 	codes := map[int]int{}
 	for _, p := range procs {
-		<-p.done
+		p.finishes()
 		codes[p.cmd.ProcessState.ExitCode()]++
 	}
 	if codes[0] != 1 || codes[9] != 4 {

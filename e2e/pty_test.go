@@ -7,6 +7,7 @@ import (
 	"os"
 	"strings"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -34,7 +35,7 @@ func (v *tool) typing(question, answer string, args ...string) screen {
 	try(v.t, p.cmd.Start())
 	terminal.Close()
 	p.watch()
-	read := make(chan string)
+	read := make(chan string, 1)
 	go func() {
 		var b strings.Builder
 		buf := make([]byte, 4096)
@@ -51,6 +52,7 @@ func (v *tool) typing(question, answer string, args ...string) screen {
 			}
 		}
 	}()
+	defer time.AfterFunc(longest, func() { _ = p.cmd.Process.Kill() }).Stop() // what it asked was not what was expected
 	<-p.done
 	text := <-read
 	left, err := unix.IoctlGetTermios(int(control.Fd()), unix.TCGETS)

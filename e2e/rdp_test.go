@@ -217,6 +217,7 @@ func TestRDPSessionsOfThree(t *testing.T) {
 		t.Errorf("displays are shared: %v", displays)
 	}
 	apart(t, w.h, "ann", "bob", displays["bob"])
+	trashAndIcons(t, w.h, "ann")
 
 	for _, v := range viewers {
 		leave(v)
@@ -297,8 +298,15 @@ func TestRDPStartsTheClient(t *testing.T) {
 		rest <- string(b)
 	}()
 	t.Cleanup(func() {
-		if t.Failed() {
-			t.Logf("on the terminal: %s", tail(<-rest))
+		_ = exec.Command("pkill", "-KILL", "-s", fmt.Sprint(p.cmd.Process.Pid)).Run() // the client, which holds the terminal
+		if !t.Failed() {
+			return
+		}
+		select {
+		case text := <-rest:
+			t.Logf("on the terminal: %s", tail(text))
+		case <-time.After(patience):
+			t.Log("somebody still holds the terminal")
 		}
 	})
 	t.Cleanup(func() { _ = p.cmd.Process.Kill() })
@@ -337,6 +345,43 @@ func holders(t *testing.T, sid int, text string) (found []string) {
 		}
 	}
 	return found
+}
+
+// drawAndTrash throws a file away and prints the trash, then the width of an icon; by the libraries that a session's
+// programs have, because the lean desktop brings no commands for it.
+const drawAndTrash = `import ctypes, sys
+gio, pixbuf, p = ctypes.CDLL("libgio-2.0.so.0"), ctypes.CDLL("libgdk_pixbuf-2.0.so.0"), ctypes.c_void_p
+def call(lib, name, result, *args):
+    f = getattr(lib, name)
+    f.restype = result
+    return f(*args)
+open("waste-of-paper", "w").close()
+waste = p(call(gio, "g_file_new_for_path", p, b"waste-of-paper"))
+print("thrown away" if call(gio, "g_file_trash", ctypes.c_int, waste, None, None) else "kept")
+can = p(call(gio, "g_file_new_for_uri", p, b"trash:///"))
+inside = call(gio, "g_file_enumerate_children", p, can, b"standard::display-name", 0, None, None)
+while inside:
+    info = call(gio, "g_file_enumerator_next_file", p, p(inside), None, None)
+    if not info:
+        break
+    print(call(gio, "g_file_info_get_display_name", ctypes.c_char_p, p(info)).decode())
+icon = call(pixbuf, "gdk_pixbuf_new_from_file_at_size", p, sys.argv[1].encode(), 48, 48, None)
+print(call(pixbuf, "gdk_pixbuf_get_width", ctypes.c_int, p(icon)) if icon else "no picture")
+`
+
+// trashAndIcons: in a user's session files go into the trash and are found there, and icons that are SVG can be drawn:
+// what gvfs and librsvg are on the list of packages for.
+func trashAndIcons(t *testing.T, h *lab.Host, user string) {
+	t.Helper()
+	script := filepath.Join(h.Root(), "opt", "draw-and-trash.py")
+	try(t, os.WriteFile(script, []byte(drawAndTrash), 0o644))
+	defer os.Remove(script)
+	got := on(t, h, fmt.Sprintf(`icon=$(find /usr/share/icons/Adwaita -name 'user-trash*.svg' | head -n 1); test -n "$icon"
+		pid=$(pgrep -u %[1]s -x xfce4-session); cd /home/%[1]s
+		runuser -u %[1]s -- env $(tr '\0' '\n' </proc/$pid/environ | grep -E '^(DBUS_SESSION_BUS_ADDRESS|XDG_RUNTIME_DIR|DISPLAY|HOME)=') python3 /opt/draw-and-trash.py "$icon"`, user))
+	if got != "thrown away\nwaste-of-paper\n48" {
+		t.Errorf("in %s's session: %q", user, got)
+	}
 }
 
 // apart: one user reaches neither the other's screen nor files nor processes.

@@ -240,7 +240,7 @@ func TestSwappedCollectorIsNotRun(t *testing.T) {
 	} {
 		on(t, h, plant)
 		r := v.start("provision", "--only-phase", "mark", "-o", "json")
-		<-r.done
+		r.finishes()
 		if code := r.cmd.ProcessState.ExitCode(); code != 0 && code != 6 && code != 2 {
 			t.Errorf("%s: exit %d\n%s", what, code, r.talk())
 		}
@@ -282,7 +282,7 @@ func TestNoisyShell(t *testing.T) {
 	}
 }
 
-// TestOtherLoginShells: fish and csh pass the command on.
+// TestOtherLoginShells: fish and csh pass on whatever a verb sends.
 func TestOtherLoginShells(t *testing.T) {
 	t.Parallel()
 	f := FreshLab(t, 1)
@@ -296,6 +296,15 @@ func TestOtherLoginShells(t *testing.T) {
 		v.run(0, "ping")
 		v.provision(0, "mark")
 		v.record(h.Name).whole(h)
+		wants(t, shell+": exec", v.run(0, "exec", "--", `echo "it's $(id -un)" \\ '!$x'`).out, `it's root \ !$x`)
+		try(t, os.WriteFile(filepath.Join(v.dir, "it's.sh"), []byte("echo \"ran as $(id -un) for $1\"\n"), 0o644))
+		wants(t, shell+": run", v.run(0, "run", "it's.sh", "a 'b' !$c").says(), "ran as root for a 'b' !$c")
+		v.run(0, "push", "it's.sh", "/srv/it's here/")
+		v.run(0, "pull", "/srv/it's here", "got")
+		if got := v.file("got/" + h.Name + "/it's here/it's.sh"); !strings.HasPrefix(got, "echo ") {
+			t.Errorf("%s: came back as %q", shell, got)
+		}
+		on(t, h, "rm -r '/srv/it'\\''s here'")
 	}
 }
 

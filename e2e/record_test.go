@@ -95,14 +95,14 @@ func (r *record) end() *wire.End {
 	return r.events[i].End
 }
 
-// step is how a step ended, nil when it did not.
+// step is how a step ended; one that did not has no status.
 func (r *record) step(id string) *wire.StepEnd {
 	for _, e := range r.events {
 		if e.Kind == wire.KindStepEnd && e.Step == id {
 			return e.StepEnd
 		}
 	}
-	return nil
+	return &wire.StepEnd{Reason: "it never ended"}
 }
 
 // output is all that a step printed on a stream.

@@ -18,12 +18,13 @@ func TestT139SlowedHostIsFound(t *testing.T) {
 	v := newTool(t, f)
 	v.phase("work", `steps:
   - name: count
-    run: i=0; while [ $i -lt 400000 ]; do i=$((i+1)); done
+    run: i=0; while [ $i -lt 800000 ]; do i=$((i+1)); done
   - name: rest
     run: sleep 0.1
 `)
-	v.run(0, "facts")  // the collector is there before anything is timed
-	const share = 0.05 // of a core: little enough that a busy machine can give it
+	v.run(0, "facts")                                  // the collector is there before anything is timed
+	const share = 0.1                                  // of a core: little enough that a busy machine can give it
+	v.env = append(v.env, "VPSCTL_CONNECT_TIMEOUT=1m") // so slow a host is slow at a login, too
 	try(t, h.Throttle(t.Context(), share))
 	t.Cleanup(func() { _ = h.Throttle(t.Context(), 0) }) // the fresh disk's next start lifts it too
 

@@ -73,6 +73,34 @@ func TestRollbackSaysWhatIsLeft(t *testing.T) {
 	}
 }
 
+// TestRollbackOfAnswers: debconf's database is what it was, also where somebody
+// had answered a question before, which purging the package alone would lose.
+func TestRollbackOfAnswers(t *testing.T) {
+	f := FreshLab(t, 1)
+	h := f.Hosts[0]
+	v := newTool(t, f)
+	on(t, h, `echo "dma dma/mailname string theirs.example.org" | debconf-set-selections`)
+	const known = `cd /var/cache/debconf; cat config.dat passwords.dat templates.dat; dpkg-query -W`
+	before := on(t, h, known)
+	v.phase("mail", `steps:
+  - name: agent
+    packages:
+      names: [dma]
+      debconf:
+        dma/mailname: ours.example.org
+        dma/relayhost: smart.example.org
+        tzdata/Areas: {value: Asia, type: select}
+`)
+	v.run(0, "provision", "--only-phase", "mail")
+	if got := on(t, h, "cat /etc/mailname"); got != "ours.example.org" {
+		t.Errorf("the answer was not used: %q", got)
+	}
+	v.run(0, "rollback", "-y")
+	if after := on(t, h, known); after != before {
+		t.Errorf("after the rollback:\n%s", differ(before, after))
+	}
+}
+
 // differ lists the lines that only one of two texts has.
 func differ(a, b string) string {
 	in := map[string]bool{}

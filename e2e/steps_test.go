@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -48,6 +49,24 @@ func TestScriptExits7(t *testing.T) {
 	}
 	wants(t, "the report", v.run(0, "report").out, "seven/fails", "it broke because of X")
 	wants(t, "timings", v.run(0, "timings").out, "seven", "failed")
+}
+
+// TestStepsOnAHost: the tests of the steps that change a machine, on one that nobody needs afterwards.
+func TestStepsOnAHost(t *testing.T) {
+	t.Parallel()
+	h := FreshLab(t, 1).Hosts[0]
+	const steps = "../payload/collector/steps"
+	dir := filepath.Join(h.Root(), "root", "steps")
+	try(t, os.CopyFS(filepath.Join(dir, "testdata"), os.DirFS(filepath.Join(steps, "testdata"))))
+	build := exec.Command("go", "test", "-c", "-tags", "lab", "-o", filepath.Join(dir, "steps.test"), steps)
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	out, err := h.Exec(t.Context(), "cd /root/steps && VPSCTL_LAB=1 ./steps.test -test.v -test.run '^TestLab' 2>&1")
+	if err != nil || !strings.Contains(out, "--- PASS: TestLabPackages") || strings.Contains(out, "--- SKIP") {
+		t.Errorf("%v\n%s", err, out)
+	}
 }
 
 // TestStepTimesOut: the step and all its children end, even those that do not listen.
@@ -181,7 +200,7 @@ func TestTerminalEscapes(t *testing.T) {
 	wants(t, "the screen", r.out+r.err, "bidi", "evil/evil")
 	for _, args := range [][]string{{"report"}, {"report", "--format", "json"}, {"report", "--format", "csv"}, {"timings"}, {"runs", "show"}, {"runs", "attach"}} {
 		p := v.start(args...)
-		<-p.done
+		p.finishes()
 		bad(strings.Join(args, " "), p.out.String()+p.err.String())
 	}
 	rec := v.record(h.Name)
@@ -288,7 +307,7 @@ func TestPlantedLinks(t *testing.T) {
 	} {
 		v.phase("link-"+id, "steps:\n  - "+step+"\n")
 		p := v.start("provision", "--only-phase", "link-"+id, "--plain")
-		<-p.done
+		p.finishes()
 		if code := p.cmd.ProcessState.ExitCode(); code != 2 && (code != 0 || id == "folder" || id == "directory" || id == "absent") {
 			t.Errorf("%s: exit %d\n%s", id, code, p.talk())
 		}
@@ -313,7 +332,7 @@ func TestFullDiskOnTheHost(t *testing.T) {
 	// While it runs, its own output and somebody else fill the disk.
 	v.phase("fill", "steps:\n  - name: fill\n    run: |\n      head -c 30000000 /dev/zero | tr '\\0' 'y' | fold -w 100\n      echo filled\n  - name: after\n    run: echo after\n")
 	p := v.start("provision", "--only-phase", "fill", "--plain", "-q", "-o", "json")
-	<-p.done
+	p.finishes()
 	if code := p.cmd.ProcessState.ExitCode(); code != 2 {
 		t.Errorf("exit %d\n%s", code, p.talk())
 	}
@@ -326,7 +345,7 @@ func TestFullDiskOnTheHost(t *testing.T) {
 	// From the start: not even a run folder can be made.
 	on(t, h, "head -c 100M /dev/zero > /var/lib/vpsctl/filler 2>/dev/null || true")
 	r := v.start("provision", "--only-phase", "mark", "--plain")
-	<-r.done
+	r.finishes()
 	if code := r.cmd.ProcessState.ExitCode(); code != 2 && code != 1 {
 		t.Errorf("full from the start: exit %d\n%s", code, r.talk())
 	}

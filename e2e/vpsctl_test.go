@@ -27,6 +27,9 @@ import (
 // patience bounds every single wait of a scenario: nothing that works takes that long on a busy machine.
 const patience = 90 * time.Second
 
+// longest bounds a vpsctl that does many things one after the other.
+const longest = 4 * patience
+
 // program builds vpsctl with its collectors once per test process; VPSCTL_E2E_BIN names one that is there already.
 var program = sync.OnceValues(func() (string, error) {
 	if bin := os.Getenv("VPSCTL_E2E_BIN"); bin != "" {
@@ -141,6 +144,7 @@ func (v *tool) prepare(args []string) *proc {
 	p := &proc{v: v, args: args, began: time.Now(), done: make(chan struct{})}
 	p.cmd = exec.Command(v.bin, args...)
 	p.cmd.Dir = v.dir
+	p.cmd.WaitDelay = 10 * time.Second // what it has started may hold its streams
 	p.cmd.Env = append([]string{"HOME=" + v.dir, "XDG_STATE_HOME=" + filepath.Join(v.dir, "state"), "PATH=" + os.Getenv("PATH"), "LANG=C.UTF-8", "TERM=xterm"}, v.env...)
 	return p
 }
@@ -179,18 +183,24 @@ func peakMemory(pid int) int64 {
 	return kb << 10
 }
 
+// finishes waits for the end. Whoever does not end is ended, and says on stderr what it was doing.
+func (p *proc) finishes() {
+	t := p.v.t
+	t.Helper()
+	select {
+	case <-p.done:
+	case <-time.After(longest):
+		_ = p.cmd.Process.Signal(syscall.SIGQUIT)
+		<-p.done
+		t.Fatalf("vpsctl %s: still running after %v\n%s", strings.Join(p.args, " "), longest, p.talk())
+	}
+}
+
 // wait waits for the end and wants that exit code.
 func (p *proc) wait(code int) result {
 	t := p.v.t
 	t.Helper()
-	limit := 4 * patience
-	select {
-	case <-p.done:
-	case <-time.After(limit):
-		_ = p.cmd.Process.Signal(syscall.SIGQUIT) // with what it was doing on stderr
-		<-p.done
-		t.Fatalf("vpsctl %s: still running after %v\n%s", strings.Join(p.args, " "), limit, p.talk())
-	}
+	p.finishes()
 	r := result{out: p.out.String(), err: p.err.String(), code: p.cmd.ProcessState.ExitCode(), rss: p.rss, took: time.Since(p.began)}
 	if ws, ok := p.cmd.ProcessState.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
 		r.code = -int(ws.Signal())

@@ -64,20 +64,36 @@ func buildBase(ctx context.Context, r recipe) (string, error) {
 		return "", fmt.Errorf("lab: %w", err)
 	}
 	defer os.RemoveAll(tmp)
-	args := append(r.args(), "--variant=minbase", "--include="+r.packages(), "--customize-hook="+r.customize())
-	if r.vendor == "Ubuntu" {
-		keyring, err := ubuntuKeyring(ctx, filepath.Join(tmp, "keyring"))
-		if err != nil {
-			return "", err
-		}
-		args = append(args, "--keyring="+keyring)
-	}
 	root := filepath.Join(tmp, "root")
-	if err := debootstrap(ctx, r, os.Getenv("VPSCTL_LAB_MIRROR"), root, args); err != nil {
+	if err := r.fill(ctx, tmp, root, "--variant=minbase", "--include="+r.packages(), "--customize-hook="+r.customize()); err != nil {
 		return "", err
 	}
 	base := filepath.Join(cacheDir(), r.prefix()+time.Now().UTC().Format(baseTime))
 	return base, os.Rename(root, base)
+}
+
+// Served asks the mirrors that a base of this system would come from for their lists alone. An error says that it cannot
+// be had here, whatever else may be wrong with its base.
+func Served(ctx context.Context, suite string) error {
+	tmp, err := os.MkdirTemp("", "vpsctl-lab-")
+	if err != nil {
+		return fmt.Errorf("lab: %w", err)
+	}
+	defer os.RemoveAll(tmp)
+	return recipes[suite].fill(ctx, tmp, filepath.Join(tmp, "root"), "--variant=custom", "--simulate")
+}
+
+// fill has a base, or what is asked for of it, laid down in root; tmp is for what that takes.
+func (r recipe) fill(ctx context.Context, tmp, root string, what ...string) error {
+	args := append(r.args(), what...)
+	if r.vendor == "Ubuntu" {
+		keyring, err := ubuntuKeyring(ctx, filepath.Join(tmp, "keyring"))
+		if err != nil {
+			return err
+		}
+		args = append(args, "--keyring="+keyring)
+	}
+	return debootstrap(ctx, r, os.Getenv("VPSCTL_LAB_MIRROR"), root, args)
 }
 
 // ubuntuKeyring is the path of the keys that sign Ubuntu's archive: this machine's, or else those in Debian's package

@@ -132,8 +132,10 @@ func (h *Host) BootID() (string, error) {
 }
 
 // Exec runs a shell line as root in the host, without ssh and even while its line is cut, and returns its stdout. The
-// error ends with its stderr and wraps *exec.ExitError.
+// error ends with its stderr and wraps *exec.ExitError. A line that takes 15 minutes is ended.
 func (h *Host) Exec(ctx context.Context, line string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, toolLimit)
+	defer cancel()
 	leader, err := h.leader()
 	if err != nil {
 		return "", err

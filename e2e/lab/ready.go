@@ -72,6 +72,8 @@ func (h *Host) DialAt(ctx context.Context, user, addr string) (*ssh.Client, erro
 	if err != nil {
 		return nil, err
 	}
+	ctx, cancel := context.WithTimeout(ctx, bootLimit)
+	defer cancel()
 	conn, err := new(net.Dialer).DialContext(ctx, "tcp", addr)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", h.Name, err)

@@ -6,6 +6,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -20,22 +21,33 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/vpsctl/vpsctl/e2e/bench/page"
 	"github.com/vpsctl/vpsctl/e2e/lab"
 	"github.com/vpsctl/vpsctl/e2e/vendors"
 	"github.com/vpsctl/vpsctl/payload/wire"
+	"github.com/vpsctl/vpsctl/report"
 )
 
 // goal is how many times the plain installation's time the ten phases may take.
 const goal = 1.25
+
+// What the rounds compare. A single plain installation waits 25 s for D-Bus, which calls for polkitd before that has its
+// account; the second line is what apt takes without that.
+const (
+	plain      = "plain apt"
+	unhindered = "plain apt, polkitd before"
+	lean       = "lean"
+)
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	bin := flag.String("vpsctl", "bin/vpsctl", "the program")
 	rounds := flag.Int("rounds", 5, "interleaved rounds")
+	to := flag.String("page", "", "put the section into this `FILE`, between its marks")
 	parts := flag.String("parts", "ratio,lines,full,sizes", "what to measure: the ratio to plain apt, slow and direct lines, the full desktop, sizes of hosts")
 	flag.Parse()
-	if err := run(ctx, *bin, *rounds, strings.Split(*parts, ",")); err != nil {
+	if err := run(ctx, *bin, *rounds, strings.Split(*parts, ","), *to); err != nil {
 		fmt.Fprintln(os.Stderr, "bench-provision:", err)
 		os.Exit(1)
 	}
@@ -55,7 +67,7 @@ type bench struct {
 	details strings.Builder
 }
 
-func run(ctx context.Context, bin string, rounds int, parts []string) (err error) {
+func run(ctx context.Context, bin string, rounds int, parts []string, to string) (err error) {
 	dir, err := os.MkdirTemp("", "vpsctl-bench-")
 	if err != nil {
 		return err
@@ -81,8 +93,9 @@ func run(ctx context.Context, bin string, rounds int, parts []string) (err error
 	if err := b.all(rounds, parts); err != nil {
 		return err
 	}
-	b.print(rounds)
-	return nil
+	text := b.report(rounds)
+	fmt.Print(text)
+	return page.Put(to, "provision", text)
 }
 
 func (b *bench) all(rounds int, parts []string) error {
@@ -97,10 +110,8 @@ func (b *bench) all(rounds int, parts []string) error {
 			break
 		}
 		fmt.Fprintf(os.Stderr, "round %d of %d\n", n+1, rounds)
-		for _, f := range []func() error{b.apt, func() error { return b.provision("lean", nil) }} {
-			if err := f(); err != nil {
-				return err
-			}
+		if err := b.round(n); err != nil {
+			return err
 		}
 	}
 	kept := b.phases
@@ -123,7 +134,14 @@ func (b *bench) all(rounds int, parts []string) error {
 		return err
 	}
 	if wants("full") {
-		if err := b.provision("full", []string{"-e", "desktop=full"}); err != nil {
+		more := []string{"-e", "desktop=full"}
+		if err := b.provision("full", more); err != nil {
+			return err
+		}
+		if _, err := b.vpsctl("full", "verify", append([]string{"--deep"}, more...)); err != nil {
+			return err
+		}
+		if err := b.again("full", more); err != nil {
 			return err
 		}
 	}
@@ -136,9 +154,26 @@ func (b *bench) all(rounds int, parts []string) error {
 		if err := errors.Join(b.ours.Limit(b.ctx, size), b.provision(name, nil)); err != nil {
 			return err
 		}
-		b.table(name)
+		if err := b.table(name, size); err != nil {
+			return err
+		}
 	}
 	b.phases = kept
+	return nil
+}
+
+// round runs all that is compared once, each round beginning with another.
+func (b *bench) round(n int) error {
+	all := []func() error{
+		func() error { return b.install(plain, true, "") },
+		func() error { return b.install(unhindered, true, "polkitd") },
+		func() error { return errors.Join(b.provision(lean, nil), b.again(lean, nil)) },
+	}
+	for i := range all {
+		if err := all[(i+n)%len(all)](); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
@@ -155,15 +190,12 @@ func (b *bench) provision(name string, more []string) error {
 	if err := os.RemoveAll(state); err != nil {
 		return err
 	}
-	args := slices.Concat([]string{"provision", "-i", filepath.Join(b.dir, "inventory.yaml"), "--state-dir", state, "--plain", "-q", "-y"}, b.shops.Args(), more)
-	cmd := exec.CommandContext(b.ctx, b.bin, args...)
-	cmd.Dir, cmd.Env = b.dir, []string{"HOME=" + b.dir, "PATH=" + os.Getenv("PATH")}
 	began := time.Now()
-	out, err := cmd.CombinedOutput()
+	_, err = b.vpsctl(name, "provision", more)
 	b.got[name] = append(b.got[name], time.Since(began))
 	fmt.Fprintf(os.Stderr, "provision, %s: %.1f s\n", name, time.Since(began).Seconds())
 	if err != nil {
-		return fmt.Errorf("%s: %w: %s", name, err, out[max(0, len(out)-3000):])
+		return err
 	}
 	after, err := b.installed(b.ours)
 	if err != nil {
@@ -173,6 +205,41 @@ func (b *bench) provision(name string, more []string) error {
 		b.names = strings.Join(slices.DeleteFunc(after, func(p string) bool { return slices.Contains(before, p) }), " ")
 	}
 	return b.read(state, name)
+}
+
+// vpsctl runs a verb on the host as its user does, and gives what it printed.
+func (b *bench) vpsctl(name, verb string, more []string) ([]byte, error) {
+	args := slices.Concat([]string{verb, "-i", filepath.Join(b.dir, "inventory.yaml"), "--state-dir", filepath.Join(b.dir, "state"), "--plain", "-q", "-y"}, b.shops.Args(), more)
+	cmd := exec.CommandContext(b.ctx, b.bin, args...)
+	cmd.Dir, cmd.Env = b.dir, []string{"HOME=" + b.dir, "PATH=" + os.Getenv("PATH")}
+	var said bytes.Buffer
+	cmd.Stderr = &said
+	out, err := cmd.Output()
+	if err != nil {
+		text := append(said.Bytes(), out...)
+		return out, fmt.Errorf("%s, %s: %w: %s", verb, name, err, text[max(0, len(text)-3000):])
+	}
+	return out, nil
+}
+
+// again times a second run, which has to change nothing.
+func (b *bench) again(name string, more []string) error {
+	began := time.Now()
+	out, err := b.vpsctl(name+", again", "provision", append([]string{"-o", "json"}, more...))
+	took := time.Since(began)
+	b.got[name+": again"] = append(b.got[name+": again"], took)
+	fmt.Fprintf(os.Stderr, "provision, %s, again: %.1f s\n", name, took.Seconds())
+	if err != nil {
+		return err
+	}
+	var doc report.ProvisionDoc
+	if err := json.Unmarshal(out, &doc); err != nil {
+		return fmt.Errorf("provision, %s, again: %w", name, err)
+	}
+	if n := doc.Hosts[0].Changed; n != 0 {
+		return fmt.Errorf("provision, %s, again: the second run changed %d steps", name, n)
+	}
+	return nil
 }
 
 // read takes the phases' times from the record.
@@ -208,13 +275,11 @@ func (b *bench) read(state, name string) error {
 	return lines.Err()
 }
 
-// apt times one plain installation of the same packages, all of them downloaded before.
-func (b *bench) apt() error { return b.install("plain apt", true) }
-
 // sequentialApt is the whole of it: lists, downloads, installation.
-func (b *bench) sequentialApt(name string) error { return b.install(name, false) }
+func (b *bench) sequentialApt(name string) error { return b.install(name, false, "") }
 
-func (b *bench) install(name string, downloaded bool) error {
+// install times apt alone, with the packages downloaded before or not; first is installed by a call of its own.
+func (b *bench) install(name string, downloaded bool, first string) error {
 	if err := b.fresh(b.plain); err != nil {
 		return err
 	}
@@ -228,13 +293,16 @@ func (b *bench) install(name string, downloaded bool) error {
 			return fmt.Errorf("copy %s: %w: %s", dir, err, out)
 		}
 	}
-	const env = "export DEBIAN_FRONTEND=noninteractive; "
-	update, install := env+"apt-get -q -y update >/dev/null; ", "apt-get -q -y --no-install-recommends install "+b.names+" >/dev/null"
+	const env, apt = "export DEBIAN_FRONTEND=noninteractive; ", "apt-get -q -y --no-install-recommends "
+	update, install := env+"apt-get -q -y update >/dev/null; ", apt+"install "+b.names+" >/dev/null"
 	if downloaded {
-		if _, err := b.plain.Exec(b.ctx, update+strings.Replace(install, "install ", "-d install ", 1)); err != nil {
+		if _, err := b.plain.Exec(b.ctx, update+apt+"-d install "+b.names+" >/dev/null"); err != nil {
 			return err
 		}
 		update = env
+	}
+	if first != "" {
+		install = apt + "install " + first + " >/dev/null && " + install
 	}
 	began := time.Now()
 	_, err := b.plain.Exec(b.ctx, update+install)

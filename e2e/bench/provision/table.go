@@ -4,12 +4,14 @@ package main
 
 import (
 	"fmt"
-	"maps"
-	"os"
 	"runtime"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/vpsctl/vpsctl/e2e/lab"
+	"github.com/vpsctl/vpsctl/payload/wire"
+	"github.com/vpsctl/vpsctl/phases"
 )
 
 func median(d []time.Duration) time.Duration {
@@ -20,42 +22,60 @@ func median(d []time.Duration) time.Duration {
 	return (d[len(d)/2] + d[(len(d)-1)/2]) / 2
 }
 
-func (b *bench) row(what, name string) {
-	d := b.got[name]
-	if len(d) == 0 {
-		return
-	}
-	fmt.Printf("| %s | %.1f s | %.1f to %.1f | %d |\n", what, median(d).Seconds(), slices.Min(d).Seconds(), slices.Max(d).Seconds(), len(d))
-}
-
-func (b *bench) print(rounds int) {
-	fmt.Printf("## The whole provision\n\nTaken on %s, %d cores, %s, on fresh lab hosts of 4 GB and 2 CPUs on the same machine; %d packages; medians of %d interleaved rounds, single runs where n is 1.\n\n",
+// report is the section's text.
+func (b *bench) report(rounds int) string {
+	var s strings.Builder
+	fmt.Fprintf(&s, "Taken on %s, %d cores, %s, on fresh lab hosts of 4 GB and 2 CPUs on the same machine; %d packages; medians of %d interleaved rounds, single runs where n is 1.\n\n",
 		time.Now().UTC().Format("2 January 2006"), runtime.NumCPU(), runtime.Version(), len(strings.Fields(b.names)), rounds)
-	fmt.Print("| what | median | least to most | n |\n|---|---|---|---|\n")
-	b.row("one plain `apt-get install` of the same packages, downloaded before", "plain apt")
-	b.row("`provision`: all phases, lean, with connection, downloads, configuration and verification", "lean")
-	b.row("the first usable RDP desktop, from the run's start", "lean: RDP")
-	for _, line := range []string{"direct", "100 Mbit/s"} {
-		b.row("plain apt: lists, downloads, installation; "+line, "apt, "+line)
-		b.row("`provision`; "+line, "ahead, "+line)
-		b.row("`provision --sequential`; "+line, "--sequential, "+line)
+	s.WriteString("| what | median | least to most | n |\n|---|---|---|---|\n")
+	row := func(what, name string) {
+		if d := b.got[name]; len(d) > 0 {
+			fmt.Fprintf(&s, "| %s | %.1f s | %.1f to %.1f | %d |\n", what, median(d).Seconds(), slices.Min(d).Seconds(), slices.Max(d).Seconds(), len(d))
+		}
 	}
-	b.row("`provision -e desktop=full` (another choice of packages)", "full")
-	ratio := float64(median(b.got["lean"])) / float64(max(1, median(b.got["plain apt"])))
-	fmt.Printf("\nRatio of the first two: %.2f; goal at most %.2f: %s.\n\n", ratio, goal, map[bool]string{true: "reached", false: "**not reached**"}[ratio <= goal])
-	b.table("lean, medians of the rounds")
-	_, _ = os.Stdout.WriteString(b.details.String())
+	row("one plain `apt-get install` of the same packages, downloaded before", plain)
+	row("the same, with `polkitd` installed by a call of its own before", unhindered)
+	row("`provision`: all phases, lean, with connection, downloads, configuration and verification", lean)
+	row("the first usable RDP desktop, from the run's start on the host", lean+": RDP")
+	row("a second run, which changes nothing (goal: 3 s)", lean+": again")
+	for _, line := range []string{"direct", "100 Mbit/s"} {
+		row("plain apt: lists, downloads, installation; "+line, "apt, "+line)
+		row("`provision`; "+line, "ahead, "+line)
+		row("`provision --sequential`; "+line, "--sequential, "+line)
+	}
+	row("`provision -e desktop=full` (another choice of packages)", "full")
+	s.WriteString(b.ratios())
+	s.WriteString(b.details.String())
+	return s.String()
 }
 
-// table adds the times of each phase that was measured since the last one.
-func (b *bench) table(name string) {
+// ratios sets the phases against both plain installations.
+func (b *bench) ratios() string {
+	if len(b.got[lean]) == 0 || len(b.got[plain]) == 0 || len(b.got[unhindered]) == 0 {
+		return "\n"
+	}
+	ratio := func(to string) float64 { return float64(median(b.got[lean])) / float64(median(b.got[to])) }
+	reached := map[bool]string{true: "reached", false: "**not reached**"}[ratio(plain) <= goal]
+	return fmt.Sprintf("\n`provision` to the first line: %.2f; goal at most %.2f: %s. To the second: %.2f.\n\n", ratio(plain), goal, reached, ratio(unhindered))
+}
+
+// table adds the times of each phase that was measured since the last one, beside its own target for a host of that size.
+func (b *bench) table(name string, size lab.Limits) error {
+	cat, err := phases.Load("")
+	if err != nil {
+		return err
+	}
 	fmt.Fprintf(&b.details, "Phases (%s; those that overlap count twice)", name)
 	if all := b.got[name]; len(all) > 0 {
 		fmt.Fprintf(&b.details, ", %.1f s in all", median(all).Seconds())
 	}
-	b.details.WriteString(":\n\n| phase | seconds |\n|---|---|\n")
-	for _, id := range slices.Sorted(maps.Keys(b.phases)) {
-		fmt.Fprintf(&b.details, "| %s | %.1f |\n", id, median(b.phases[id]).Seconds())
+	b.details.WriteString(":\n\n| phase | seconds | target |\n|---|---|---|\n")
+	for _, ph := range cat.Phases() {
+		if took, ran := b.phases[ph.ID]; ran {
+			target := ph.Target.For(wire.Facts{MemoryMB: size.MemoryMB, Cores: size.CPUs})
+			fmt.Fprintf(&b.details, "| %s | %.1f | %.0f |\n", ph.ID, median(took).Seconds(), target.Seconds())
+		}
 	}
 	b.details.WriteString("\n")
+	return nil
 }
