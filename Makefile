@@ -8,11 +8,11 @@ FILTER      ?= .
 VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@latest
-FUZZTIME    ?= 30s
+FUZZTIME    ?= 20s
 
 include e2e/lab.mk
 
-.PHONY: build collectors check test unit quick test-integration demo bench bench-peers bench-truth bench-aa clean help fmt vet staticcheck tidy shellcheck cross reproducible fuzz vuln deps
+.PHONY: build collectors check test unit quick test-integration demo bench bench-peers bench-provision bench-truth bench-aa clean help fmt vet staticcheck tidy shellcheck cross reproducible fuzz vuln deps
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -39,7 +39,7 @@ staticcheck:
 	$(GO) run $(STATICCHECK) -tags lab ./payload/...
 
 unit: collectors ## unit and protocol tests with the race detector
-	$(GO) test -race ./...
+	$(GO) test -race -timeout 20m ./...
 
 quick: collectors # unit without the tests that take long
 	$(GO) test -race -short ./...
@@ -79,6 +79,9 @@ demo: lab-deps build ## two lab VPSs, provisioned for real
 
 bench: build ## figures for docs/benchmarks.md (long)
 	@bash e2e/bench.sh
+
+bench-provision: ## the ten phases beside apt alone, on fresh lab hosts (long)
+	@bash e2e/bench-provision.sh
 
 bench-truth: ## the prober beside fio, openssl and iperf3, on lab hosts (long)
 	@bash e2e/bench-truth.sh
