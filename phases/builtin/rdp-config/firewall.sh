@@ -31,24 +31,30 @@ ours() {
     print $5, $6, ($9 == "0.0.0.0/0" || $9 == "::/0" ? "any" : $9) }' /etc/ufw/user.rules /etc/ufw/user6.rules | sort -u
 }
 
-# Does a rule of somebody else let in on this port? One for all ports from some
-# addresses does so only with a second word: it says nothing about the port.
+# Does a rule of somebody else let in on this port? One for all ports that is
+# bound to addresses or an interface does so only with a second word: it says
+# nothing about the port.
 theirs() {
-  awk -v port="$1" -v some="${2-}" '/^### tuple ### (allow|limit)/ && !/ comment=76707363746c20/ && !/ out(_[^ ]*)?( |$)/ && ($5 == "tcp" || $5 == "any") {
+  awk -v port="$1" -v some="${2-}" '
+  function all(net) { return net == "0.0.0.0/0" || net == "::/0" }
+  /^### tuple ### (allow|limit)/ && !/ comment=76707363746c20/ && ($5 == "tcp" || $5 == "any") {
+    way = $10 ~ /^(in|out)(_|$)/ ? $10 : $12 # names of applications may stand before it
+    if (way !~ /^in/) next
+    wide = way == "in" && all($7) && $8 == "any" && all($9)
     n = split($6, word, ",")
     for (i = 1; i <= n; i++) {
       m = split(word[i], range, ":")
-      if (word[i] == "any" ? some || $9 == "0.0.0.0/0" || $9 == "::/0" : port + 0 >= range[1] + 0 && port + 0 <= range[m] + 0) found = 1
+      if (word[i] == "any" ? some || wide : port + 0 >= range[1] + 0 && port + 0 <= range[m] + 0) found = 1
     }
   }
   END { exit !found }' /etc/ufw/user.rules /etc/ufw/user6.rules
 }
 
 # Has somebody else decided who may come in on this port? We came through a
-# firewall that is on and has no rule of ours.
+# firewall that is on, lets in by rules alone, and has none of ours.
 decided() {
   some=
-  ! on || ours | grep -qx "tcp $1 any" || some=1
+  ! on || ! denies || ours | grep -qx "tcp $1 any" || some=1
   theirs "$1" "$some"
 }
 
