@@ -78,7 +78,7 @@ func prune(p place, plan *wire.Plan) {
 	sort.SliceStable(list, func(i, j int) bool { return bornAt(list[i]).After(bornAt(list[j])) }) // slices.SortFunc is 3 KB for each type
 	for i, d := range list {
 		old := i >= keep.Runs || now.Sub(bornAt(d)) > time.Duration(keep.Days)*24*time.Hour
-		if old && !runs(d) && !guardPending(d) && !undone[d.id()] {
+		if old && !runs(d) && !guardPending(d, "pending", "reverting") && !undone[d.id()] {
 			_ = os.RemoveAll(string(d))
 		}
 	}

@@ -204,35 +204,39 @@ func (a *archive) act(ctx context.Context) error {
 	defer os.Remove(a.packed)
 	temp := tempName()
 	staged := path.Join(path.Dir(a.want.Dest), temp)
-	err := a.env.unpack(ctx, a.packed, staged, a.want.Strip, a.uid, a.gid)
+	done, err := false, a.env.unpack(ctx, a.packed, staged, a.want.Strip, a.uid, a.gid)
 	if err == nil {
-		err = a.swap(temp)
+		done, err = a.swap(temp)
 	}
-	if err != nil {
-		return errors.Join(err, a.env.removeTree(staged))
+	switch {
+	case err == nil:
+		return a.env.writeMark(a.want.Dest, a.wanted())
+	case !done: // else it is the old folder
+		err = errors.Join(err, a.env.removeTree(staged))
 	}
-	return a.env.writeMark(a.want.Dest, a.wanted())
+	return err
 }
 
 // swap puts the unpacked folder in Dest's place at once: nobody sees a half of
 // it. From before on the mark says that it is ours, and no longer where it could
 // not be done: else a rollback would take for ours what is not.
-func (a *archive) swap(temp string) error {
+func (a *archive) swap(temp string) (done bool, err error) {
 	if err := a.env.writeMark(a.want.Dest, unfinished); err != nil {
-		return err
+		return false, err
 	}
 	how := uint(unix.RENAME_EXCHANGE)
 	if a.was.kind == "absent" {
 		how = unix.RENAME_NOREPLACE
 	}
-	done := false
-	err := a.env.atPlace(a.want.Dest, "", false, func(p *place) error {
+	err = a.env.atPlace(a.want.Dest, "", false, func(p *place) error {
 		err := unix.Renameat2(p.dir, temp, p.dir, p.name, how)
 		switch done = err == nil; {
 		case !done:
 			return err
 		case a.keep != "":
-			err = unix.Renameat(p.dir, temp, unix.AT_FDCWD, a.keep)
+			if err = unix.Renameat(p.dir, temp, unix.AT_FDCWD, a.keep); err != nil { // what cannot be kept takes its place again
+				done = unix.Renameat2(p.dir, temp, p.dir, p.name, unix.RENAME_EXCHANGE) != nil
+			}
 		case a.was.kind != "absent":
 			err = p.removeAll(temp)
 		}
@@ -241,7 +245,7 @@ func (a *archive) swap(temp string) error {
 	if !done {
 		err = errors.Join(err, a.env.writeMark(a.want.Dest, a.mark))
 	}
-	return err
+	return done, err
 }
 
 // removeAll removes a folder with all in it, following no link.

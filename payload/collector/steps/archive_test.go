@@ -259,6 +259,7 @@ func TestArchiveThatCannotTakeItsPlace(t *testing.T) {
 	for name, c := range map[string]struct{ before, meanwhile, want string }{
 		"another has come": {"", "mkdir %s && echo theirs >%[1]s/file", "theirs"},
 		"it has gone":      {"first", "mv %s %[1]s.moved", "first"},
+		"it finds no room": {"first", "rm -r %[2]s; : %[1]s", "first"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t)
@@ -271,7 +272,7 @@ func TestArchiveThatCannotTakeItsPlace(t *testing.T) {
 				r.undos = nil
 			}
 			mark := r.read("root/opt/.tool.vpsctl-archive")
-			r.fake("gzip", fmt.Sprintf(c.meanwhile, dest)+`; exec /bin/gzip "$@"`)
+			r.fake("gzip", fmt.Sprintf(c.meanwhile+"%.0[2]s", dest, r.UndoDir)+`; exec /bin/gzip "$@"`)
 			r.do(archiveStep(gzipped(t, tarOf(t, goodTar...)), dest), wire.Failed)
 			before := tree(t, r.path("root/opt"))
 			if got := r.read("root/opt/.tool.vpsctl-archive"); got != mark {

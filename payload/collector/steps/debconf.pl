@@ -87,7 +87,6 @@ if ($verb eq 'record') {
 	for my $question (sort keys %asked) {
 		print line('asked', $question, $_) for sort keys %{$asked{$question}};
 	}
-	print line('gone', $_) for sort keys %gone;
 	for my $name (sort keys %{ours()}) {
 		print text('question', $name);
 		my $template = $db{question}->getfield($name, 'template');

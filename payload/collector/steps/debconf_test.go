@@ -182,6 +182,19 @@ func TestDebconfRecord(t *testing.T) {
 	}
 }
 
+// A package that stays, because another needs it meanwhile, keeps what was said
+// of it later.
+func TestDebconfOfAPackageThatStays(t *testing.T) {
+	d := newDebconfRig(t)
+	d.answer("base base/q string always\n")
+	record := d.script("record", asked)
+	d.answer("p p/text string new\np p/other string of the admin\n")
+	d.script("restore", record)
+	if all := d.all(); !strings.Contains(all, "of the admin") || strings.Contains(all, "Name: p/text") {
+		t.Errorf("after restoring:\n%s", all)
+	}
+}
+
 // Purging takes answers along that were there before the package.
 func TestDebconfPurged(t *testing.T) {
 	d := newDebconfRig(t)

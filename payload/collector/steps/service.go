@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -213,7 +215,11 @@ func (s *service) remember(context.Context) (*wire.Undo, []byte, error) {
 		data["enabled"] = strconv.FormatBool(!*s.want.Enabled)
 		back = append(back, map[bool]string{true: "disable", false: "enable"}[*s.want.Enabled])
 		if s.was.file == "linked" { // disabling takes the link, too
-			data["link"], _ = os.Readlink(s.env.at("/etc/systemd/system/" + strings.TrimSuffix(s.want.Name, ".service") + ".service"))
+			name := s.want.Name
+			if !slices.Contains([]string{".service", ".timer", ".socket", ".path", ".target", ".mount", ".slice"}, path.Ext(name)) {
+				name += ".service" // as systemctl has it
+			}
+			data["link"], _ = os.Readlink(s.env.at("/etc/systemd/system/" + name))
 		}
 	}
 	if s.want.State == "running" && !s.was.running() {

@@ -59,10 +59,14 @@ func TestServiceThereAndBack(t *testing.T) {
 		{"active", "linked", wire.Service{Enabled: yes()}, "active", "enabled\n"},
 	} {
 		r := systemdRig(t, "loaded", c.active, c.file)
-		if err := errors.Join(os.MkdirAll(r.path("root/etc/systemd/system"), 0o755), os.Symlink("/opt/x.service", r.path("root/etc/systemd/system/x.service"))); err != nil {
+		if err := errors.Join(os.MkdirAll(r.path("root/etc/systemd/system"), 0o755), os.Symlink("/opt/x.service", r.path("root/etc/systemd/system/x.service")),
+			os.Symlink("/opt/x.timer", r.path("root/etc/systemd/system/x.timer"))); err != nil {
 			t.Fatal(err)
 		}
 		c.want.Name = "x"
+		if c.file == "linked" && c.want.State == "" {
+			c.want.Name = "x.timer"
+		}
 		s := wire.Step{Name: "s", Service: &c.want}
 		r.do(s, wire.Changed)
 		if a, f := r.read("active"), r.read("file"); a != c.nowActive || f != c.nowFile {
@@ -75,7 +79,7 @@ func TestServiceThereAndBack(t *testing.T) {
 			t.Errorf("%+v: after undo %+v", c, back)
 		}
 		if c.file == "linked" {
-			r.has(" link -- /opt/x.service", r.calls())
+			r.has(" link -- /opt/x.timer", r.calls())
 		}
 	}
 }
