@@ -176,10 +176,8 @@ func (l *landing) here() bool {
 	if _, err := io.Copy(h, f); err != nil || hex.EncodeToString(h.Sum(nil)) != l.e.sum {
 		return false
 	}
-	return l.root.Chmod(l.name, l.mode()) == nil
+	return l.root.Chmod(l.name, l.e.landed()) == nil
 }
-
-func (l *landing) mode() fs.FileMode { return l.e.mode | 0o600 }
 
 // part is the file's name until it is whole: of this content, so that another
 // call goes on with it, and of this name, since its neighbour may hold the same.
@@ -232,7 +230,7 @@ func (l *landing) settle() error {
 		l.close()
 		return errDamaged
 	}
-	l.err = errors.Join(l.f.Chmod(l.mode()), l.f.Close())
+	l.err = errors.Join(l.f.Chmod(l.e.landed()), l.f.Close())
 	l.f = nil
 	if l.err == nil {
 		l.err = l.root.Rename(l.part(), l.name)

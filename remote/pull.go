@@ -168,17 +168,23 @@ func (p *puller) land(ctx context.Context, dir string) error {
 	return p.fill(ctx, root)
 }
 
-// fill makes the folders and, four at a time, the files in them. A folder is its
-// owner's alone until all is there, whatever its mode is: nobody looks into one
-// that was closed on the host, and one that nobody may write to can be filled.
-func (p *puller) fill(ctx context.Context, root *os.Root) error {
+// fill makes the folders and, four at a time, the files in them. Until all is
+// there, a folder lets in who may go into it in the end and may already, and its
+// owner, who fills it: nobody looks into one that was closed on the host, and
+// one that nobody may write to there gets its files. Its mode comes with the end
+// of the call, whichever that is.
+func (p *puller) fill(ctx context.Context, root *os.Root) (err error) {
 	folders := slices.DeleteFunc(slices.Clone(p.list.entries), func(e entry) bool { return !e.dir() })
 	slices.SortFunc(folders, func(a, b entry) int { return strings.Compare(a.name, b.name) })
-	for _, e := range folders { // those above come first
-		name := filepath.FromSlash(e.name)
-		if err := errors.Join(root.MkdirAll(name, 0o700), root.Chmod(name, 0o700)); err != nil {
+	for i, e := range folders { // those above come first
+		if err := openFolder(root, e); err != nil {
 			return p.fail("pull", Local, "", "%w", err)
 		}
+		defer func() { // those below go first: a folder is not closed before them
+			if bad := setMode(root, folders[i], folders[i].landed()); bad != nil && err == nil {
+				err = p.fail("pull", Local, "", "%w", bad)
+			}
+		}()
 	}
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(4)
@@ -187,15 +193,37 @@ func (p *puller) fill(ctx context.Context, root *os.Root) error {
 			g.Go(func() error { return p.file(gctx, root, e) })
 		}
 	}
-	if err := g.Wait(); err != nil {
+	return g.Wait()
+}
+
+// openFolder makes a folder, or takes one that is there, so that files can be
+// laid into it.
+func openFolder(root *os.Root, e entry) error {
+	name := filepath.FromSlash(e.name)
+	if err := root.MkdirAll(filepath.Dir(name), 0o700); err != nil {
 		return err
 	}
-	for _, e := range folders { // as of files, the owner's own rights stay: another pull goes on in it
-		if err := root.Chmod(filepath.FromSlash(e.name), e.mode|0o700); err != nil {
-			return p.fail("pull", Local, "", "%w", err)
-		}
+	if err := root.Mkdir(name, 0o700); !errors.Is(err, fs.ErrExist) {
+		return err
 	}
-	return nil
+	st, err := root.Lstat(name)
+	switch {
+	case err != nil:
+		return err
+	case !st.IsDir():
+		return fmt.Errorf("%s is in the way: it is no folder", name)
+	}
+	return setMode(root, e, st.Mode().Perm()&e.landed()|0o700)
+}
+
+// setMode touches nothing that is right: the folder may be a colleague's.
+func setMode(root *os.Root, e entry, mode fs.FileMode) error {
+	name := filepath.FromSlash(e.name)
+	st, err := root.Stat(name)
+	if err != nil || st.Mode().Perm() == mode {
+		return err
+	}
+	return root.Chmod(name, mode)
 }
 
 // file fetches one file, unless it is here.

@@ -26,7 +26,7 @@ func TestPull(t *testing.T) {
 	eachWay(t, func(t *testing.T, r *rig, via string) {
 		_, errs, rc := do(t, r, `mkdir -p "etc d/sub/deep" "etc d/none" && cd "etc d" && echo A >a && echo B >"sub/b c " && printf C >'sub/deep/ü\n' && : >empty &&
 ln -s /etc/shadow link && mkfifo pipe && echo x >Case && echo y >case && chmod 4755 a && printf x >"$(printf 'bad\nname')" &&
-chmod 700 sub && chmod 500 sub/deep && chmod 2775 none`, "")
+chmod 700 sub && chmod 500 sub/deep && chmod 2777 none && chmod 666 empty`, "")
 		if rc != 0 {
 			t.Fatal(errs)
 		}
@@ -41,7 +41,7 @@ chmod 700 sub && chmod 500 sub/deep && chmod 2775 none`, "")
 			t.Errorf("got %+v, %v", got, err)
 		}
 		have := tree(t, filepath.Join(dir, "web1", "etc d"))
-		want := map[string]string{"a": "-rwxr-xr-x A\n", "sub/b c ": "-rw-r--r-- B\n", `sub/deep/ü\n`: "-rw-r--r-- C", "empty": "-rw-r--r-- ",
+		want := map[string]string{"a": "-rwxr-xr-x A\n", "sub/b c ": "-rw-r--r-- B\n", `sub/deep/ü\n`: "-rw-r--r-- C", "empty": "-rw-rw-r-- ",
 			"sub": "drwx------", "sub/deep": "drwx------", "none": "drwxrwxr-x"}
 		for name, text := range want {
 			if have[name] != text {
@@ -70,6 +70,27 @@ chmod 700 sub && chmod 500 sub/deep && chmod 2775 none`, "")
 		_, err = r.session(t).Pull(testContext(t), "etc d", dir, 3, nil)
 		wantError(t, err, Refused, "too much", "--max-mb")
 	})
+}
+
+// A pull that fails leaves folders as they shall be, and those that are here and
+// right as they are.
+func TestPullThatFailsLeavesModes(t *testing.T) {
+	r := newRig(t, sshtest.Options{})
+	if _, errs, rc := do(t, r, `mkdir -p d/open d/closed && chmod 755 d d/open && chmod 700 d/closed && echo x >d/open/a && echo y >d/closed/b`, ""); rc != 0 {
+		t.Fatal(errs)
+	}
+	dir := t.TempDir()
+	here := filepath.Join(dir, "web1", "d")
+	if err := errors.Join(os.MkdirAll(filepath.Join(here, "open", "a"), 0o755), os.MkdirAll(filepath.Join(here, "closed"), 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	_, err := r.session(t).Pull(testContext(t), "d", dir, plenty, nil)
+	wantError(t, err, Local, "open/a")
+	for name, want := range map[string]fs.FileMode{".": 0o755, "open": 0o755, "closed": 0o700} {
+		if st, err := os.Stat(filepath.Join(here, name)); err != nil || st.Mode().Perm() != want {
+			t.Errorf("%s: %v, %v", name, st.Mode(), err)
+		}
+	}
 }
 
 // Files with the same content are on their way at once: each has a part of its

@@ -47,6 +47,15 @@ type entry struct {
 
 func (e entry) dir() bool { return e.sum == "" }
 
+// landed is its mode here: the owner's own rights stay, so that another pull goes
+// on in it, and nobody may write what everybody may write to there.
+func (e entry) landed() fs.FileMode {
+	if e.dir() {
+		return e.mode&^0o002 | 0o700
+	}
+	return e.mode&^0o002 | 0o600
+}
+
 // OpenSource reads the names, and hashes the content, of a file or folder.
 func OpenSource(name string) (*Source, error) {
 	abs, err := filepath.Abs(name)
