@@ -353,7 +353,7 @@ printf '\n[Mine]\nname=mine\nlib=libvnc.so\n' >>/etc/xrdp/xrdp.ini; systemctl re
 func rulesThatAreNotAboutSSH(t *testing.T, h *lab.Host, v *tool) {
 	t.Helper()
 	on(t, h, `ufw --force reset && ufw deny from 198.51.100.9 && ufw route allow in on lo && ufw allow out 22/tcp && ufw allow from 192.0.2.0/24
-ufw deny 2222/tcp && ufw allow 13389/tcp`)
+ufw deny 2222/tcp && ufw allow 13389/tcp && ufw allow in on wg0 && ufw allow from any port 53`)
 	args := []string{"provision", "--non-interactive", "--only-phase", "rdp-config"}
 	v.run(0, args...)
 	if got := on(t, h, "ufw show added | grep -c 'allow 22/tcp'"); got != "1" {
@@ -371,8 +371,17 @@ ufw deny 2222/tcp && ufw allow 13389/tcp`)
 	check(0, "-e", "rdp_from=203.0.113.0/24")
 	on(t, h, "ufw allow 3389")
 	wants(t, "a rule of somebody", check(4, "-e", "rdp_from=203.0.113.0/24"), "RDP is open to any", "ufw status numbered")
-	on(t, h, "ufw delete allow 3389")
+	on(t, h, "ufw delete allow 3389 && ufw allow from 203.0.113.7 to any port 3389")
+	check(0, "-e", "rdp_from=203.0.113.0/24")
+	wants(t, "an address of another network", check(4, "-e", "rdp_from=203.0.112.0/24"), "no rule lets RDP in from 203.0.112.0/24")
+	on(t, h, "ufw delete allow from 203.0.113.7 to any port 3389")
 	v.run(0, args...)
+	on(t, h, `ufw --force reset && ufw allow from "${SSH_CLIENT%% *}" && ufw --force enable`)
+	v.run(0, args...)
+	if got := on(t, h, "ufw show added | grep -c 'allow 22/tcp' || true"); got != "0" {
+		t.Errorf("SSH was opened to all, though somebody lets in whom he wants:\n%s", on(t, h, "ufw show added"))
+	}
+	check(0)
 }
 
 // openAgain wants the host within reach and no timer left.
