@@ -28,7 +28,7 @@ const (
 // Question says what is asked of the histories.
 type Question struct {
 	Hosts   []string `json:"hosts,omitempty"`   // empty: all; the others are then peers only
-	Metrics []string `json:"metrics,omitempty"` // empty: all that any session of its history has
+	Metrics []string `json:"metrics,omitempty"` // empty: all that its newest session has, or that have a history
 	// Since is when an owner accepted a host's level as it was: older sessions
 	// of that host are not counted.
 	Since map[string]time.Time `json:"since,omitempty"`
@@ -44,7 +44,7 @@ type Report struct {
 	Screened int       `json:"screened"`
 	Judged   int       `json:"judged"` // of Screened: the others have too little history, too much noise, or are other machines
 	Findings []Finding `json:"findings"`
-	Without  []string  `json:"without,omitempty"` // hosts asked for that have no session that counts
+	Without  []string  `json:"without,omitempty"` // hosts asked for that have no session that counts, or nothing to judge in it
 	Text     string    `json:"text"`              // one paragraph
 }
 
@@ -151,25 +151,44 @@ func begin(histories map[string][]Session, q Question) *judgement {
 	if len(hosts) == 0 {
 		hosts = slices.Sorted(maps.Keys(histories))
 	}
+	n := 0
 	for _, host := range hosts {
-		r := j.records[host]
-		if r == nil || r.newest() == nil {
-			j.without = append(j.without, host)
-			continue
-		}
-		metrics := r.metrics()
-		if len(q.Metrics) > 0 {
-			metrics = q.Metrics
-		}
-		for _, m := range metrics {
-			j.tracks = append(j.tracks, &track{host: r.host, metric: m, certain: q.Certain, exact: &j.exact, calm: daily{most: basePerDay}})
+		if r := j.records[host]; r != nil && r.newest() != nil {
+			n++
 		}
 	}
-	j.rule = ruleFor(len(hosts)-len(j.without), len(j.tracks))
+	for _, host := range hosts {
+		metrics := j.metrics(host, n)
+		if len(metrics) == 0 {
+			j.without = append(j.without, host)
+		}
+		for _, m := range metrics {
+			j.tracks = append(j.tracks, &track{host: host, metric: m, certain: q.Certain, exact: &j.exact, calm: daily{most: basePerDay}})
+		}
+	}
+	j.rule = ruleFor(n, len(j.tracks))
 	for _, t := range j.tracks {
 		t.rule = j.rule
 	}
 	return j
+}
+
+// metrics are the names that are judged of one of n hosts. One that its newest session
+// does not have must be able to have a finding: against a history of its own, or while
+// the host is young against its peers'.
+func (j *judgement) metrics(host string, n int) []string {
+	r := j.records[host]
+	switch {
+	case r == nil || r.newest() == nil:
+		return nil
+	case len(j.question.Metrics) > 0:
+		return j.question.Metrics
+	}
+	by := ruleFor(n, 2) // how many tests there will be says nothing of how many sessions they need
+	return r.metrics(func(metric string) bool {
+		have := earlier(j.pointsOf(r, metric))
+		return have >= by.least || have >= by.confirm && len(j.groupPoints(r, metric)) >= by.least
+	})
 }
 
 // pointsOf are a host's values of a metric, found once.

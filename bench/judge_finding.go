@@ -31,9 +31,10 @@ func (j *judgement) finding(t *track, to held) Finding {
 		f.Text = fmt.Sprintf("not measured in any session that counts; %s, and %s", f.moreText("give a verdict"), f.seesText())
 		return f
 	}
+	latest, last := j.records[t.host].latest, t.points[len(t.points)-1].session
+	f.Old = last != latest
 	j.judged(&f, t, to)
-	if latest, last := j.records[t.host].latest, t.points[len(t.points)-1].session; last != latest {
-		f.Old = true
+	if f.Old {
 		f.Text += oldText(last, latest)
 	}
 	return f
@@ -104,12 +105,13 @@ func (j *judgement) loud(f *Finding, t *track) {
 	f.Text = loudText(f, t)
 }
 
-// waits is a slow session whose further sessions are not there yet.
+// waits is a slow session whose further sessions are not there yet. Slow now is
+// said of the newest session only: an older one's day has passed.
 func (j *judgement) waits(f *Finding, t *track) {
 	e := t.open
 	f.Since = e.first.session.Start
 	f.Scope = j.scope(t, f.Since)
-	if days(append([]point{e.first}, e.all...)) == 1 {
+	if !f.Old && days(append([]point{e.first}, e.all...)) == 1 {
 		f.Verdict = SlowNow
 	}
 	f.More = max(1, e.wants()-len(e.counted.points))

@@ -56,7 +56,7 @@ func recordOf(host string, history []Session, since time.Time) *record {
 		return r
 	}
 	r.latest = all[len(all)-1]
-	depth := depthOf(all, r.latest)
+	depth := depthOf(all, r.latest.Epoch)
 	for _, s := range all {
 		switch {
 		case s.Epoch != r.latest.Epoch:
@@ -71,38 +71,67 @@ func recordOf(host string, history []Session, since time.Time) *record {
 	return r
 }
 
-// depthOf is the depth that is judged: that of the newest session whose depth has
-// a history, else the newest one's. One quick look must not hide what months of
-// longer sessions have found.
-func depthOf(all []*Session, latest *Session) Depth {
-	have := map[Depth]int{}
+// depthOf is the depth that is judged: the one at which an epoch is usually measured.
+// Another takes its place when it is leastBase days ahead, counted from when it last was
+// not: a new habit gets there, quick looks now and then never do, however many they are.
+// Then the old one has as far to go back, so two that are as frequent do not take turns.
+func depthOf(all []*Session, epoch Epoch) Depth {
+	var usual Depth
+	have, ahead, seen := map[Depth]int{}, map[Depth]int{}, map[string]bool{}
 	for _, s := range all {
-		if s.Epoch == latest.Epoch {
-			have[s.Depth]++
+		if s.Epoch != epoch {
+			continue
+		}
+		have[s.Depth]++
+		today := date(s.Start) + " " + string(s.Depth)
+		if seen[today] {
+			continue
+		}
+		seen[today] = true
+		if s.Depth == usual {
+			for d := range ahead {
+				ahead[d] = max(0, ahead[d]-1)
+			}
+			continue
+		}
+		// A usual one that has no history yet has found nothing that could be hidden.
+		if ahead[s.Depth]++; ahead[s.Depth] >= min(leastBase, have[usual]) {
+			usual = s.Depth
+			clear(ahead)
 		}
 	}
-	for _, s := range slices.Backward(all) {
-		if s.Epoch == latest.Epoch && have[s.Depth] >= leastBase {
-			return s.Depth
-		}
-	}
-	return latest.Depth
+	return usual
 }
 
-// metrics are the names that any of its sessions has values for, the newest
-// session's first: what it did not measure is no better for that.
-func (r *record) metrics() []string {
+// comparison is what the names begin with that --against measures. They are compared
+// inside their session: no host is slower for another program's figure.
+const comparison = "against/"
+
+// metrics are the names that a verdict is given on, the newest session's first. What it
+// did not measure is no better for that, but what was measured once is no history that
+// anybody waits for: worth tells which of those are kept.
+func (r *record) metrics(worth func(metric string) bool) []string {
 	var out []string
 	seen := map[string]bool{}
 	for _, s := range slices.Backward(r.good) {
 		for _, m := range s.metrics() {
-			if !seen[m] {
-				seen[m] = true
+			if seen[m] || strings.HasPrefix(m, comparison) {
+				continue
+			}
+			seen[m] = true
+			if s == r.newest() || worth(m) {
 				out = append(out, m)
 			}
 		}
 	}
 	return out
+}
+
+// earlier is how many of the points before the newest one a baseline may be made of.
+func earlier(points []point) int {
+	d := daily{most: basePerDay}
+	d.add(points[:max(0, len(points)-1)]...)
+	return len(d.points)
 }
 
 // points are the values of a metric, oldest first.

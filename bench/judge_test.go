@@ -344,7 +344,8 @@ func TestJudgeOldMetric(t *testing.T) {
 		{"measured", func(*Session) {}, 40, 40, false, "since 2026-09-11", Regressed},
 		{"without the disk", only, 38, 40, true, "not in the newest session: that of 2026-09-20 does not have it, this one is of 2026-09-19", Regressed},
 		{"a quick look", func(s *Session) { s.Depth = Quick }, 38, 40, true, "that of 2026-09-20 is of another depth (quick), this one is of 2026-09-19", Regressed},
-		{"quick for good", func(s *Session) { s.Depth = Quick }, 40, 52, false, "12 sessions, and a verdict needs 12", Inconclusive},
+		{"quick for some days", func(s *Session) { s.Depth = Quick }, 40, 62, true, "that of 2026-10-01 is of another depth (quick), this one is of 2026-09-20", Regressed},
+		{"quick for good", func(s *Session) { s.Depth = Quick }, 40, 64, false, "than the median of the last 20 sessions", OK},
 		{"excluded", func(s *Session) { s.Excluded = "busy: load 3" }, 38, 40, false, "since 2026-09-11", Regressed},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -366,6 +367,98 @@ func TestJudgeOldMetric(t *testing.T) {
 				t.Errorf("%s: %s", cpu.Verdict, cpu.Text)
 			}
 		})
+	}
+}
+
+// TestJudgeRareMetric: what the newest session did not measure is judged where its
+// history can hold a finding, and is never slow now. The figures of --against never are.
+func TestJudgeRareMetric(t *testing.T) {
+	const sessions = 40
+	from := map[string]int{"cpu/sha256/1": 0, "net/mirror/old/1": 25, "net/mirror/new/1": 26, "net/peer/web2/rtt": 37, "cpu/burst/all": 38, "against/fio/read": 0}
+	to := map[string]int{"cpu/sha256/1": sessions, "net/mirror/old/1": 38, "net/mirror/new/1": 38, "net/peer/web2/rtt": 38, "cpu/burst/all": 39, "against/fio/read": sessions}
+	l := life{host: "web1", noise: 0.03, metrics: slices.Sorted(maps.Keys(from)), level: func(_ string, n int) float64 {
+		return map[bool]float64{true: 1.5, false: 1}[n == 37]
+	}, edit: func(n int, s *Session) {
+		s.Metrics = slices.DeleteFunc(s.Metrics, func(m Metric) bool { return n < from[m.Name] || n >= to[m.Name] })
+	}}
+	all := map[string][]Session{"web1": l.sessions(seeded(14), sessions)}
+	r := Judge(all, Question{})
+	checkReport(t, r)
+	if r.Screened != 2 || r.Rule != "one host" {
+		t.Errorf("%d screened: %s", r.Screened, r.Text)
+	}
+	if f := findingOf(t, r, "web1", "cpu/sha256/1"); f.Verdict != OK || f.Old {
+		t.Errorf("%s (old: %v): %s", f.Verdict, f.Old, f.Text)
+	}
+	f := findingOf(t, r, "web1", "net/mirror/old/1")
+	if f.Verdict != Inconclusive || !f.Old || !strings.Contains(f.Text, "slow since 2026-09-19, 0 of 8 sessions") {
+		t.Errorf("%s (old: %v): %s", f.Verdict, f.Old, f.Text)
+	}
+	var checked []string
+	for _, m := range CheckSelf("web1", all["web1"], time.Time{}, 10, 1).Metrics {
+		checked = append(checked, m.Metric)
+	}
+	if !slices.Equal(checked, []string{"cpu/sha256/1", "net/mirror/old/1"}) {
+		t.Errorf("the self-check is of %q", checked)
+	}
+	some := map[string][]Session{"web1": slices.Clone(all["web1"][:10])}
+	some["web1"][9].Metrics = nil
+	if r := Judge(some, Question{}); r.Screened > 0 || !slices.Equal(r.Without, []string{"web1"}) {
+		t.Errorf("a host of which nothing is judged goes by in silence: %s", r.Text)
+	}
+	all["web1"] = all["web1"][:38] // both mirrors are in the newest session, and it is slow
+	r = Judge(all, Question{})
+	if f := findingOf(t, r, "web1", "net/mirror/old/1"); r.Screened != 4 || f.Verdict != SlowNow || f.Old {
+		t.Errorf("%d screened: %s (old: %v): %s", r.Screened, f.Verdict, f.Old, f.Text)
+	}
+}
+
+// TestUsualDepth goes through what people may measure day by day, a letter a session
+// (quick, default, thorough), and holds which depth is judged after each.
+func TestUsualDepth(t *testing.T) {
+	days := func(n int, pattern string) []string { return strings.Fields(strings.Repeat(pattern+" ", n)) }
+	for _, c := range []struct {
+		name   string
+		before []string // whatever is judged after these
+		then   []string
+		want   string // after each day of then; one letter: always
+	}{
+		{"quick looks", days(20, "d"), days(15, "d d dqq d q d"), "d"},
+		{"many on a bad day", days(20, "d"), days(3, "dqqqqqqqqqqqqqqq"), "d"},
+		{"a bad week", days(20, "dd"), days(1, "qqq qqq qqq qqq qqq qqq qqq d qq qq qq d"), "d"},
+		{"thorough once a week", days(20, "d"), days(20, "d d d t d d d"), "d"},
+		{"in turns", days(1, "q d"), days(40, "q d"), "q"},
+		{"both every day", days(5, "d"), days(60, "qd"), "d"},
+		{"first a look", days(1, "q"), days(20, "d"), "d"},
+		{"young", days(4, "d"), days(1, "q q"), "d"},
+		{"for good", days(60, "d"), days(12, "q"), "dddddddddddq"},
+		{"for good, with looks back", append(days(60, "d"), days(11, "q")...), days(1, "d q q q q d d q q"), "ddqqqqqqq"},
+		{"two new ones", days(60, "d"), days(10, "q t"), "d"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			want := c.want
+			if len(want) == 1 {
+				want = strings.Repeat(want, len(c.then))
+			}
+			var all []*Session
+			got := ""
+			for day, depths := range append(c.before, c.then...) {
+				for i, d := range depths {
+					depth := map[rune]Depth{'q': Quick, 'd': Default, 't': Thorough}[d]
+					all = append(all, &Session{Start: firstDay.AddDate(0, 0, day).Add(time.Duration(i) * time.Hour / 2), Depth: depth})
+				}
+				if day >= len(c.before) {
+					got += string(depthOf(all, Epoch{})[:1])
+				}
+			}
+			if got != want {
+				t.Errorf("judged was %s, want %s", got, want)
+			}
+		})
+	}
+	moved := []*Session{{Depth: Default}, {Depth: Default}, {Depth: Quick, Epoch: Epoch{Cores: 2}}}
+	if got := depthOf(moved, Epoch{Cores: 2}); got != Quick {
+		t.Errorf("another machine's depth counts: %s", got)
 	}
 }
 
@@ -454,6 +547,15 @@ func TestJudgeNewHost(t *testing.T) {
 	}
 	if f := judge(1.6, 9); f.Verdict != Inconclusive || f.Judged || !strings.Contains(f.Text, "no history of its own") {
 		t.Errorf("%s: %s", f.Verdict, f.Text)
+	}
+	// A session without the metric does not hide that, nor makes a finding of a few.
+	for n, want := range map[int]int{8: 0, 9: 1} {
+		all["new"] = append(life{host: "new", group: "ams", noise: 0.03, level: from(0, 1.6)}.sessions(seeded(20), n),
+			life{host: "new", group: "ams", metrics: []string{}}.sessions(seeded(20), 16)[15])
+		r := Judge(all, Question{Hosts: []string{"new"}})
+		if r.Screened != want || want > 0 && (!r.Findings[0].Old || !strings.Contains(r.Findings[0].Text, "no history of its own")) {
+			t.Errorf("%d sessions and one without it: %s", n, r.Text)
+		}
 	}
 }
 

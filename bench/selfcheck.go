@@ -47,7 +47,7 @@ func CheckSelf(host string, history []Session, since time.Time, splits int, seed
 		c.Text = "There is no session that counts."
 		return c
 	}
-	names := r.metrics()
+	names := r.metrics(func(metric string) bool { return earlier(r.points(metric)) >= leastBase })
 	for i, m := range names {
 		rng := rand.New(rand.NewPCG(seed, uint64(i)))
 		c.Metrics = append(c.Metrics, splitCheck(rng, m, r.points(m), ruleFor(1, max(2, len(names))), splits))
