@@ -14,4 +14,8 @@ if [ "$same" ] && pgrep -x xrdp-sesexec >/dev/null; then
   systemctl reload xrdp-sesman
 else
   systemctl restart xrdp
+  for _ in $(seq 50); do # it is said to run before it listens
+    [ -z "$(ss -Hltn 'sport = :3389')" ] || break
+    sleep 0.1
+  done
 fi
