@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"golang.org/x/crypto/ssh"
 	"mvdan.cc/sh/v3/syntax"
@@ -154,6 +155,8 @@ func (s *Session) watchOver(ctx context.Context, p *process, group string, stdou
 // its own for what runs as root. In the end the line is cut: it may be dead.
 func (s *Session) endGroup(why context.Context, p *process, group string) {
 	defer p.c.abort(context.Cause(why))
+	// What is said to a host that takes nothing any more is never said.
+	defer time.AfterFunc(2*s.d.lim.farewell, func() { p.c.abort(context.Cause(why)) }).Stop()
 	p.ch.SendRequest("signal", false, ssh.Marshal(struct{ Name string }{"TERM"}))
 	if n, err := strconv.Atoi(group); err != nil || n <= 1 {
 		return

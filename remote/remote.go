@@ -219,6 +219,9 @@ type Session struct {
 	// Report gives the run's performance-report.json, which is left on the host;
 	// Run and Follow ask for it once the run's end has come. Nil: none.
 	Report func() []byte
+	// Once has a connection be tried one time: whoever is refused does not ask
+	// again.
+	Once bool
 
 	d    *Dialer
 	h    inventory.Host
@@ -257,6 +260,9 @@ func (s *Session) connect(ctx context.Context, tries int) (*conn, error) {
 	if s.c != nil {
 		s.c.close(errClosed)
 		s.c = nil
+	}
+	if s.Once {
+		tries = 1
 	}
 	c, err := s.d.dial(ctx, s.h, tries)
 	if err != nil {

@@ -109,6 +109,15 @@ type networking struct {
 	fold *bench.Fold
 	each time.Duration // of one repeat of one rate
 	most netBudget
+
+	margin  time.Duration // beyond its own time that a path has: what is sent before, and is under way behind
+	forgets time.Duration // how long a firewall remembers who connected; 0: nobody else will
+}
+
+// within is the time of one path, whatever the hosts do: others wait for them.
+func (n *networking) within(ctx context.Context, took time.Duration) (context.Context, context.CancelFunc) {
+	took += n.margin
+	return context.WithTimeoutCause(ctx, took, fmt.Errorf("not over after %s", took.Round(100*time.Millisecond)))
 }
 
 // netEach is how long one repeat of one rate of a path takes at most: ten
@@ -129,7 +138,11 @@ func (n *networking) bounds(bytes int64) []string {
 // came before all of them.
 func (m *measuring) network(ctx context.Context, h inventory.Host, s *remote.Session) (stopped bool) {
 	peer, others := m.ring.next(h.Name)
-	n := &networking{m: m, h: h, s: s, fold: m.folds[h.Name], each: m.netEach(), most: budgetOf(m.Int64("net-bytes"), others, m.Bool("against"))}
+	n := &networking{m: m, h: h, s: s, fold: m.folds[h.Name], each: m.netEach(), most: budgetOf(m.Int64("net-bytes"), others, m.Bool("against")),
+		margin: 2 * time.Minute}
+	if others {
+		n.forgets = 31 * time.Second // ufw's limit counts over 30 s
+	}
 	if m.isStopping() {
 		n.skip("mirror, ssh and peer", "stopped before")
 		return true
@@ -138,6 +151,8 @@ func (m *measuring) network(ctx context.Context, h inventory.Host, s *remote.Ses
 	n.mirror(ctx)
 	m.screen.status(h.Name, "network: through ssh")
 	n.throughSSH(ctx)
+	m.screen.status(h.Name, fmt.Sprintf("network: through ssh, %d connections", sshStreams))
+	n.throughEightSSH(ctx)
 	m.ring.done(h.Name)
 	if !others {
 		n.fold.Skip("net/peer: there is no other host in this run")
@@ -177,6 +192,8 @@ func (n *networking) skip(what string, why any) {
 
 // mirror: how far it is, and what apt's own downloads would get.
 func (n *networking) mirror(ctx context.Context) {
+	ctx, cancel := n.within(ctx, 2*time.Duration(n.m.netRepeats())*n.each)
+	defer cancel()
 	out, err := n.prober(ctx, n.s, nil, append([]string{"net-mirror"}, n.bounds(n.most.mirror)...)...)
 	if err != nil {
 		n.skip("mirror", err)

@@ -76,7 +76,9 @@ func (n *networking) prober(ctx context.Context, s *remote.Session, input []byte
 
 // with measures the path to another host: its prober listens, ours asks.
 func (n *networking) with(ctx context.Context, peer inventory.Host) {
-	what := "peer/" + strings.ToLower(peer.Name)
+	what, against := "peer/"+strings.ToLower(peer.Name), n.m.Bool("against")
+	ctx, cancel := n.within(ctx, n.m.pairTakes(against))
+	defer cancel()
 	other := n.m.dialer.Session(peer)
 	defer other.Close()
 	ours, err := addresses(ctx, n.h, n.s)
@@ -92,7 +94,6 @@ func (n *networking) with(ctx context.Context, peer inventory.Host) {
 	var secret [wire.NetTokenBytes / 2]byte
 	_, _ = rand.Read(secret[:])
 	token := hex.EncodeToString(secret[:]) + "\n"
-	against := n.m.Bool("against")
 	door := &netDoor{s: other, peers: ours, long: n.m.pairTakes(against)}
 	defer door.close(ctx)
 	listening, err := door.listen(ctx, token, n.most.peer)

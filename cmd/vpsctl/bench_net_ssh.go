@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"crypto/rand"
 	_ "embed"
@@ -33,43 +32,122 @@ const (
 
 // throughSSH is the path between the host and this machine as its user has it:
 // through the one encrypted line that is there, not through a port of its own.
-// What the path itself could carry is seen over eight of them.
 func (n *networking) throughSSH(ctx context.Context) {
-	rtt, err := roundsOverSSH(ctx, n.s, n.each)
+	bounded, cancel := n.within(ctx, n.each)
+	rtt, err := roundsOverSSH(bounded, n.s, n.each)
+	cancel()
 	n.took("rtt", rtt, err)
+	for _, way := range sshWays {
+		got, err := n.rateOverSSH(ctx, way, []*remote.Session{n.s})
+		n.took(way.name, got, err)
+	}
+}
+
+// throughEightSSH is what the path itself could carry. A firewall that limits how
+// often somebody may connect counts those that it refuses, too, and shuts out the
+// next host's measurement with this one: it is not asked again, and this host is
+// held until it has forgotten.
+func (n *networking) throughEightSSH(ctx context.Context) {
 	lines := []*remote.Session{n.s}
-	n.ratesOverSSH(ctx, "", lines)
-	several := fmt.Sprintf("/%d", sshStreams)
-	for len(lines) < sshStreams { // one after the other: sshd drops who comes in a crowd
+	var err error
+	for len(lines) < sshStreams && err == nil { // one after the other: sshd drops who comes in a crowd
 		s := n.m.dialer.Session(n.h)
+		s.Once = true
 		defer s.Close()
-		if _, err := s.Ping(ctx); err != nil {
-			n.skip("ssh"+several, fmt.Errorf("connection %d of %d: %w", len(lines)+1, sshStreams, err))
-			return
+		if _, e := s.Ping(ctx); e != nil {
+			err = fmt.Errorf("connection %d of %d: %w", len(lines)+1, sshStreams, e)
 		}
 		lines = append(lines, s)
 	}
-	n.m.screen.status(n.h.Name, fmt.Sprintf("network: through ssh, %d connections", sshStreams))
-	n.ratesOverSSH(ctx, several, lines)
+	refused := err != nil
+	for _, way := range sshWays {
+		var got *wire.ProbeSample
+		if err == nil {
+			got, err = n.rateOverSSH(ctx, way, lines)
+		}
+		n.took(fmt.Sprintf("%s/%d", way.name, sshStreams), got, err)
+		if errors.Is(err, errTooSoon) { // its lines are as they were
+			err = nil
+		}
+	}
+	if refused && !n.m.isStopping() {
+		n.m.screen.status(n.h.Name, "network: waits until the host has forgotten the connections that it refused")
+		select {
+		case <-ctx.Done():
+		case <-time.After(n.forgets):
+		}
+	}
 }
 
-// ratesOverSSH measures both ways over all lines at once, each with a share of
-// the bytes of one rate.
-func (n *networking) ratesOverSSH(ctx context.Context, end string, lines []*remote.Session) {
-	share := n.most.ssh / 4 / int64(len(lines))
-	for _, way := range []struct {
-		name string
-		move func(context.Context, *remote.Session, int64, time.Duration) (arrivals, error)
-	}{{"from-host", fromHost}, {"to-host", toHost}} {
-		came, errs := make([]arrivals, len(lines)), make([]error, len(lines))
-		var work sync.WaitGroup
-		for i, s := range lines {
-			work.Go(func() { came[i], errs[i] = way.move(ctx, s, share, n.each) })
-		}
-		work.Wait()
-		got, err := rateOf(came)
-		n.took(way.name+end, got, cmp.Or(errors.Join(errs...), err))
+type sshWay struct {
+	name string
+	move func(ctx context.Context, s *remote.Session, start *barrier, most int64, each time.Duration) (arrivals, error)
+}
+
+var sshWays = []sshWay{{"from-host", fromHost}, {"to-host", toHost}}
+
+// rateOverSSH measures one way over all lines at once, each with a share of the
+// bytes of one rate.
+func (n *networking) rateOverSSH(ctx context.Context, way sshWay, lines []*remote.Session) (*wire.ProbeSample, error) {
+	ctx, cancel := n.within(ctx, n.each)
+	defer cancel()
+	came, errs := make([]arrivals, len(lines)), make([]error, len(lines))
+	var ready, work sync.WaitGroup
+	ready.Add(len(lines))
+	for i, s := range lines {
+		work.Go(func() {
+			start := &barrier{all: &ready, here: sync.OnceFunc(ready.Done)}
+			defer start.here() // who has failed is waited for by nobody
+			came[i], errs[i] = way.move(ctx, s, start, n.most.ssh/4/int64(len(lines)), n.each)
+		})
 	}
+	work.Wait()
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	return rateOf(came)
+}
+
+// A barrier has streams begin together: of a fast line's share of the bytes nothing
+// is left by the time that the last channel is open.
+type barrier struct {
+	all  *sync.WaitGroup
+	here func() // this stream could begin
+}
+
+// from holds back what a host is sent until all can begin.
+func (b *barrier) from(r io.Reader) io.Reader { return &held{b, r} }
+
+// to takes the first byte that a host says for the sign that it is ready.
+func (b *barrier) to(w io.Writer) io.Writer { return &greeted{at: b, to: w} }
+
+type held struct {
+	at   *barrier
+	from io.Reader
+}
+
+func (h *held) Read(p []byte) (int, error) {
+	h.at.all.Wait()
+	return h.from.Read(p)
+}
+
+type greeted struct {
+	at   *barrier
+	to   io.Writer
+	past bool
+}
+
+func (g *greeted) Write(p []byte) (int, error) {
+	if g.past {
+		return g.to.Write(p)
+	}
+	g.past = true
+	g.at.here()
+	if len(p) == 1 {
+		return 1, nil
+	}
+	n, err := g.to.Write(p[1:])
+	return n + 1, err
 }
 
 // took keeps what came through.
@@ -85,10 +163,11 @@ func (n *networking) took(what string, got *wire.ProbeSample, err error) {
 
 // fromHost has the host send what cannot be compressed, until the bytes or the
 // time are over.
-func fromHost(ctx context.Context, s *remote.Session, most int64, each time.Duration) (arrivals, error) {
+func fromHost(ctx context.Context, s *remote.Session, start *barrier, most int64, each time.Duration) (arrivals, error) {
 	takes := &taker{left: most}
 	var errs bytes.Buffer
-	rc, err := s.Exec(ctx, fmt.Sprintf("exec timeout %d head -c %d /dev/urandom", int(math.Ceil(each.Seconds())), most), nil, takes, &limited{&errs, 300})
+	script := fmt.Sprintf("echo; read -r go; exec timeout %d head -c %d /dev/urandom", int(math.Ceil(each.Seconds())), most)
+	rc, err := s.Exec(ctx, script, start.from(strings.NewReader("go\n")), start.to(takes), &limited{&errs, 300})
 	if err == nil && rc != 0 && rc != 124 {
 		err = fmt.Errorf("%s", report.Clean(strings.TrimSpace(errs.String())))
 	}
@@ -97,11 +176,11 @@ func fromHost(ctx context.Context, s *remote.Session, most int64, each time.Dura
 
 // toHost sends the same, and has the host say what has come: what buffers on
 // the way have taken has not.
-func toHost(ctx context.Context, s *remote.Session, most int64, each time.Duration) (arrivals, error) {
+func toHost(ctx context.Context, s *remote.Session, start *barrier, most int64, each time.Duration) (arrivals, error) {
 	gives, said := &noiseFor{most: most, each: each, block: make([]byte, 32<<10)}, &marks{part: firstMark, most: most}
 	_, _ = rand.Read(gives.block)
 	var errs bytes.Buffer
-	rc, err := s.Exec(ctx, set(marksScript, nil, strconv.Itoa(firstMark), strconv.FormatInt(most, 10)), gives, said, &limited{&errs, 300})
+	rc, err := s.Exec(ctx, set(marksScript, nil, strconv.Itoa(firstMark), strconv.FormatInt(most, 10)), start.from(gives), start.to(said), &limited{&errs, 300})
 	if err == nil && rc != 0 {
 		err = fmt.Errorf("%s", report.Clean(strings.TrimSpace(errs.String())))
 	}
@@ -174,12 +253,21 @@ type taker struct {
 	came      arrivals
 }
 
+// takerTick is how far apart the arrivals are that are kept: a host may send
+// every byte by itself.
+const takerTick = 2 * time.Millisecond
+
 func (k *taker) Write(p []byte) (int, error) {
 	if k.left -= int64(len(p)); k.left < 0 {
 		return 0, fmt.Errorf("%w: it sends more than it was asked for", wire.ErrHostile)
 	}
 	k.sum += int64(len(p))
-	k.came = append(k.came, arrival{time.Now(), k.sum})
+	now := arrival{time.Now(), k.sum}
+	if n := len(k.came); n > 1 && now.at.Sub(k.came[n-2].at) < takerTick {
+		k.came[n-1] = now
+	} else {
+		k.came = append(k.came, now)
+	}
 	return len(p), nil
 }
 

@@ -7,10 +7,13 @@ import (
 	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/pem"
+	"errors"
+	"io"
 	"math"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -79,6 +82,58 @@ func TestMarks(t *testing.T) {
 	}
 }
 
+// TestTaker: a host that sends every byte by itself costs no more memory here
+// than another one, and all that came is counted.
+func TestTaker(t *testing.T) {
+	k := &taker{left: 300_000}
+	began := time.Now()
+	for range 300_000 {
+		if _, err := k.Write([]byte{0}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	most := int(time.Since(began)/takerTick) + 3
+	if n := len(k.came); n > most || k.came[0].bytes != 1 || k.came[n-1].bytes != 300_000 {
+		t.Errorf("%d arrivals, at most %d: from %+v to %+v", n, most, k.came[0], k.came[n-1])
+	}
+	if _, err := k.Write([]byte{0}); !errors.Is(err, wire.ErrHostile) {
+		t.Errorf("more than it was asked for: %v", err)
+	}
+}
+
+// TestBarrier: nobody is sent anything before all are ready or have failed; the
+// sign itself is no part of what came.
+func TestBarrier(t *testing.T) {
+	var all sync.WaitGroup
+	all.Add(2)
+	one, two := &barrier{&all, sync.OnceFunc(all.Done)}, &barrier{&all, sync.OnceFunc(all.Done)}
+	sent := make(chan string)
+	go func() {
+		b, _ := io.ReadAll(one.from(strings.NewReader("go")))
+		sent <- string(b)
+	}()
+	var came bytes.Buffer
+	said := one.to(&came)
+	for _, part := range []string{"\n", "\nab", "c"} {
+		if n, err := io.WriteString(said, part); n != len(part) || err != nil {
+			t.Errorf("%q: %d, %v", part, n, err)
+		}
+	}
+	if came.String() != "\nabc" {
+		t.Errorf("%q came", came.String())
+	}
+	select {
+	case got := <-sent:
+		t.Errorf("%q was sent before all were ready", got)
+	case <-time.After(20 * time.Millisecond):
+	}
+	two.here()
+	two.here()
+	if got := <-sent; got != "go" {
+		t.Errorf("%q was sent", got)
+	}
+}
+
 // realHost is a host, and the dialer that gets there.
 func realHost(t *testing.T) (*sshtest.Server, *remote.Dialer, inventory.Host) {
 	t.Helper()
@@ -112,42 +167,49 @@ func realHost(t *testing.T) (*sshtest.Server, *remote.Dialer, inventory.Host) {
 	return srv, d, inventory.Host{Name: "alpha", Address: srv.Host, Port: srv.Port, User: "dev", IdentityFiles: []string{id}, IdentitiesOnly: true}
 }
 
-// TestThroughSSH: round trips, one connection and eight, both ways, within the
-// bytes that are allowed; where there is no eighth, that is the reason.
+// overSSH are the paths through ssh of a session with a host.
+func overSSH(t *testing.T, dialer *remote.Dialer, h inventory.Host, each, margin time.Duration, before func(), paths func(*networking)) bench.Session {
+	t.Helper()
+	u := &ui{streams: streams{nil, &bytes.Buffer{}, &bytes.Buffer{}}, width: 80}
+	m := &measuring{drive: &drive{dialer: dialer, screen: newScreen(u, []wire.Plan{{Host: h.Name}})}}
+	defer m.screen.close()
+	s := dialer.Session(h)
+	defer s.Close()
+	if _, err := s.Ping(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	before()
+	fold := bench.NewFold(bench.Session{Host: h.Name, Depth: bench.Default})
+	paths(&networking{m: m, h: h, s: s, fold: fold, each: each, margin: margin, forgets: time.Millisecond, most: netBudget{ssh: 16 << 30}}) // the time bounds them: however busy this machine is, there are rates
+	if _, err := fold.Take(`{"host":{"method":3,"cores":2,"memory_mb":4096}}` + "\n" + `{"end":{"seconds":1}}` + "\n"); err != nil {
+		t.Fatal(err)
+	}
+	out, err := fold.Session(time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// TestThroughSSH: round trips, one connection and eight, both ways; where a
+// further one is refused, that is the reason, and none is asked for again.
 func TestThroughSSH(t *testing.T) {
 	srv, dialer, h := realHost(t)
-	const most = 256 << 20
 	measure := func(before func()) bench.Session {
 		t.Helper()
-		u := &ui{streams: streams{nil, &bytes.Buffer{}, &bytes.Buffer{}}, width: 80}
-		m := &measuring{drive: &drive{dialer: dialer, screen: newScreen(u, []wire.Plan{{Host: h.Name}})}}
-		defer m.screen.close()
-		s := dialer.Session(h)
-		defer s.Close()
-		if _, err := s.Ping(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		before()
-		fold := bench.NewFold(bench.Session{Host: h.Name, Depth: bench.Default})
-		n := &networking{m: m, h: h, s: s, fold: fold, each: time.Second, most: netBudget{ssh: most}}
-		n.throughSSH(t.Context())
-		if _, err := fold.Take(`{"host":{"method":3,"cores":2,"memory_mb":4096}}` + "\n" + `{"end":{"seconds":1}}` + "\n"); err != nil {
-			t.Fatal(err)
-		}
-		out, err := fold.Session(time.Now())
-		if err != nil {
-			t.Fatal(err)
-		}
-		return out
+		return overSSH(t, dialer, h, time.Second, time.Minute, before, func(n *networking) {
+			n.throughSSH(t.Context())
+			n.throughEightSSH(t.Context())
+		})
 	}
 	names := func(s bench.Session) string {
 		var out []string
 		for _, m := range s.Metrics {
 			out = append(out, strings.TrimPrefix(m.Name, "net/ssh/"))
-			if m.Bytes > most/4 || m.Bytes <= 0 || m.Seconds <= 0 || m.Median <= 0 || m.Steal != nil || !strings.Contains(m.Note, "through ssh") {
+			if m.Bytes <= 0 || m.Seconds <= 0 || m.Median <= 0 || m.Steal != nil || !strings.Contains(m.Note, "through ssh") {
 				t.Errorf("%+v", m)
 			}
-			if p := m.Percentiles; m.Unit == "us" && (p["p50_us"] != m.Median || p["p95_us"] < p["p50_us"] || p["p99_us"] < p["p95_us"] || m.Bytes != 2*sshRounds) {
+			if p := m.Percentiles; m.Unit == "us" && (p["p50_us"] != m.Median || p["p95_us"] < p["p50_us"] || p["p99_us"] < p["p95_us"] || m.Bytes < 10 || m.Bytes > 2*sshRounds) {
 				t.Errorf("%+v", m)
 			}
 		}
@@ -161,9 +223,35 @@ func TestThroughSSH(t *testing.T) {
 	if n := srv.Counts().Connections - before; n != sshStreams {
 		t.Errorf("%d connections, want %d", n, sshStreams)
 	}
-	s = measure(func() { srv.RefuseKeys(true) })
-	if got, why := names(s), strings.Join(s.Skipped, "\n"); got != "from-host rtt to-host" || !strings.Contains(why, "net/ssh/8: connection 2 of 8: ") {
+	before = srv.Counts().Connections
+	s = measure(func() { srv.DropBeforeBanner(100) })
+	got, why := names(s), strings.Join(s.Skipped, "\n")
+	if got != "from-host rtt to-host" || !strings.Contains(why, "net/ssh/from-host/8: connection 2 of 8: ") || !strings.Contains(why, "net/ssh/to-host/8: connection 2 of 8: ") {
 		t.Errorf("%s; %q", got, why)
+	}
+	if n := srv.Counts().Connections - before; n != 2 {
+		t.Errorf("%d connections, want the session's and the one that was refused", n)
+	}
+}
+
+// TestSilentOverSSH: a host whose line is alive and that does nothing of what it
+// is asked for costs the paths through ssh, and no more time than they may take.
+func TestSilentOverSSH(t *testing.T) {
+	srv, dialer, h := realHost(t)
+	for _, name := range []string{"cat", "head", "timeout"} {
+		if err := os.WriteFile(filepath.Join(srv.Home, "../bin", name), []byte("#!/bin/sh\nexec sleep 600\n"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	began := time.Now()
+	s := overSSH(t, dialer, h, 100*time.Millisecond, time.Second, func() {}, func(n *networking) { n.throughSSH(t.Context()) })
+	if took := time.Since(began); len(s.Metrics) > 0 || took > time.Minute {
+		t.Errorf("after %s: %+v", took, s.Metrics)
+	}
+	for _, path := range []string{"rtt", "from-host", "to-host"} {
+		if why := strings.Join(s.Skipped, "\n"); !strings.Contains(why, "net/ssh/"+path+": alpha: exec: not over after 1.1s") {
+			t.Errorf("%s: %q", path, why)
+		}
 	}
 }
 
