@@ -20,6 +20,7 @@ const (
 	small   = 4 << 10
 	least   = 64 * mib // of a file worth measuring
 	keepPct = 10       // of the filesystem stay free
+	slack   = 2        // percent more at first, for what others write meanwhile
 )
 
 // disk is a file without a name on the filesystem to measure: whoever is killed
@@ -35,11 +36,11 @@ type disk struct {
 }
 
 // fileSize is how large the file may be: no more than wanted, a fifth of what is
-// free, and a tenth of the filesystem stays free.
+// free, and a tenth of the filesystem stays free, also when logs go on.
 func fileSize(want, free, total int64) (int64, error) {
-	size := min(want, free/5, free-total*keepPct/100) / mib * mib
+	size := min(want, free/5, free-total*(keepPct+slack)/100) / mib * mib
 	if size < least {
-		return 0, fmt.Errorf("%d of %d MiB are free: no room for a file of %d MiB that leaves %d %% free", free/mib, total/mib, least/mib, keepPct)
+		return 0, fmt.Errorf("%d of %d MiB are free: no room for a file of %d MiB that leaves %d %% free", free/mib, total/mib, least/mib, keepPct+slack)
 	}
 	return size, nil
 }
