@@ -212,6 +212,7 @@ func TestNetworkHeadline(t *testing.T) {
 	}{
 		{"one and eight", []rate{{"net/mirror/mirror.example.net/1", "Mbit/s", 300}, {"net/mirror/mirror.example.net/8", "Mbit/s", 900}, {"net/mirror/mirror.example.net/rtt", "ms", 9}, peer, through}, 900},
 		{"eight were slower", []rate{{"net/mirror/mirror.example.net/8", "Mbit/s", 80}, {"net/mirror/mirror.example.net/1", "Mbit/s", 90}}, 80},
+		{"by https through a proxy", []rate{{"net/mirror/mirror.example.net/https-curl/via-cache.example/1", "Mbit/s", 300}, {"net/mirror/mirror.example.net/https-curl/via-cache.example/8", "Mbit/s", 700}}, 700},
 		{"an old history", []rate{peer, {"net/mirror/mirror.example.net/4", "Mbit/s", 400}}, 400},
 		{"up in its name", []rate{{"net/mirror/mirrors.upcloud.example.net/8", "Mbit/s", 800}}, 800},
 		{"a peer called mirror1", []rate{peer, through, {"net/peer/mirror1/rtt", "ms", 1}}, 0},

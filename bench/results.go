@@ -97,8 +97,8 @@ func ResultsOf(s Session) Results {
 }
 
 // mirrorRate is the download from the mirror over the most streams, which fill a
-// path best: of net/mirror/HOST/STREAMS. It is a path that every host has. nil:
-// not measured.
+// path best: of net/mirror/HOST/WAY/STREAMS, without a way where it is plain http.
+// It is a path that every host has. nil: not measured.
 func mirrorRate(metrics []Metric) (best *Metric) {
 	most := 0
 	for i := range metrics {

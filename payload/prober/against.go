@@ -131,12 +131,14 @@ func ask(ctx context.Context, d time.Duration, name string, args ...string) (str
 }
 
 // head keeps the beginning of what is written.
-type head struct{ bytes.Buffer }
+type head struct{ kept bytes.Buffer } // no more of its methods: ReadFrom would keep all
 
 func (h *head) Write(b []byte) (int, error) {
-	h.Buffer.Write(b[:min(len(b), max(0, mostSaid-h.Len()))])
+	h.kept.Write(b[:min(len(b), max(0, mostSaid-h.kept.Len()))])
 	return len(b), nil
 }
+
+func (h *head) String() string { return h.kept.String() }
 
 // wholeSeconds is for programs that count in nothing smaller.
 func wholeSeconds(d time.Duration) string {

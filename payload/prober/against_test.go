@@ -4,6 +4,7 @@ package main
 
 import (
 	"bytes"
+	"io"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -12,6 +13,15 @@ import (
 	"testing"
 	"time"
 )
+
+// TestHead: what a program prints is bounded, also as os/exec copies it.
+func TestHead(t *testing.T) {
+	var h head
+	n, err := io.Copy(&h, struct{ io.Reader }{strings.NewReader(strings.Repeat("x", 2*mostSaid))})
+	if err != nil || n != 2*mostSaid || len(h.String()) != mostSaid {
+		t.Errorf("%d bytes of %d are kept, %v", len(h.String()), n, err)
+	}
+}
 
 func TestOthersWords(t *testing.T) {
 	for _, c := range []struct {

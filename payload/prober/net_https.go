@@ -3,7 +3,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -13,7 +12,6 @@ import (
 	"runtime"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -26,7 +24,7 @@ var tlsClients = []struct {
 	name string
 	args []string
 }{
-	{"curl", []string{"-q", "-fsSL", "--proto", "=https", "--max-redirs", "0", "--connect-timeout", "4", "--"}},
+	{"curl", []string{"-q", "-fsSL", "--fail-early", "--proto", "=https", "--max-redirs", "0", "--connect-timeout", "4", "--"}},
 	{"wget", []string{"--no-config", "-nv", "-O", "-", "--https-only", "--max-redirect=0", "--tries=1", "--timeout=4", "--"}},
 }
 
@@ -40,8 +38,13 @@ func tlsClient() (path string, args []string, err error) {
 	return "", nil, errors.New("it is reached by https, and the host has neither curl nor wget")
 }
 
-// fetchTLS has a program of the host get the file once, and counts what it prints.
-func fetchTLS(ctx context.Context, from, proxy *url.URL, left, moved *atomic.Int64) error {
+// filesEach is how often one of them gets the file: to start it and to shake hands
+// takes as long as some megabytes do.
+const filesEach = 16
+
+// fetchTLS has a program of the host get the file some times over one connection,
+// and counts what it prints.
+func fetchTLS(ctx context.Context, from, proxy *url.URL, s *inflow) error {
 	path, args, err := tlsClient()
 	if err != nil {
 		return err
@@ -51,9 +54,9 @@ func fetchTLS(ctx context.Context, from, proxy *url.URL, left, moved *atomic.Int
 	defer runtime.UnlockOSThread()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, path, append(slices.Clone(args), from.String())...)
+	cmd := exec.CommandContext(ctx, path, append(slices.Clone(args), slices.Repeat([]string{from.String()}, filesEach)...)...)
 	var errs head
-	to := &counted{left: left, moved: moved, enough: cancel}
+	to := &counted{s: s, enough: cancel}
 	cmd.Stdout, cmd.Stderr, cmd.Env, cmd.Dir = to, &errs, tlsEnv(os.Environ(), proxy), "/"
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	cmd.WaitDelay = time.Second
@@ -62,7 +65,7 @@ func fetchTLS(ctx context.Context, from, proxy *url.URL, left, moved *atomic.Int
 		return nil // the bytes or the time are over
 	}
 	if err != nil {
-		return fmt.Errorf("%s: %w: %.200s", path, err, bytes.TrimSpace(errs.Bytes()))
+		return fmt.Errorf("%s: %w: %.200s", path, err, strings.TrimSpace(errs.String()))
 	}
 	return nil
 }
@@ -82,13 +85,12 @@ func tlsEnv(env []string, proxy *url.URL) []string {
 
 // counted takes bytes until there were enough.
 type counted struct {
-	left, moved *atomic.Int64
-	enough      func()
+	s      *inflow
+	enough func()
 }
 
 func (c *counted) Write(p []byte) (int, error) {
-	c.moved.Add(int64(len(p)))
-	if c.left.Add(-int64(len(p))) <= 0 {
+	if !c.s.take(len(p)) {
 		c.enough()
 	}
 	return len(p), nil

@@ -4,6 +4,9 @@ package main
 
 import (
 	"encoding/pem"
+	"io"
+	"log"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -12,6 +15,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -23,16 +27,25 @@ func TestDownloadTLS(t *testing.T) {
 		t.Skip("there is no curl")
 	}
 	file := strings.Repeat("packages", 1<<20)
-	s := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	var asked, connected atomic.Int32
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if strings.Contains(r.RequestURI, "elsewhere") {
 			http.Redirect(w, r, "/Packages.xz", http.StatusFound)
 			return
 		}
+		asked.Add(1)
 		_, _ = w.Write([]byte(file))
 	}))
+	s.Config.ConnState = func(_ net.Conn, now http.ConnState) {
+		if now == http.StateNew {
+			connected.Add(1)
+		}
+	}
+	s.Config.ErrorLog = log.New(io.Discard, "", 0) // it is not believed at first
+	s.StartTLS()
 	defer s.Close()
 	at, _ := url.Parse(s.URL)
-	if _, err := download(t.Context(), at.JoinPath("Packages.xz"), nil, 4, 1<<30, 2*time.Second); err == nil || !strings.Contains(err.Error(), "certificate") {
+	if _, err := download(t.Context(), at.JoinPath("Packages.xz"), nil, 4, 1<<30, 20*time.Second); err == nil || !strings.Contains(err.Error(), "certificate") {
 		t.Errorf("an unknown certificate: %v", err)
 	}
 	known := filepath.Join(t.TempDir(), "ca.pem")
@@ -40,11 +53,15 @@ func TestDownloadTLS(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Setenv("CURL_CA_BUNDLE", known)
-	got, err := download(t.Context(), at.JoinPath("Packages.xz"), nil, 4, 64<<20, 5*time.Second)
+	connected.Store(0)
+	got, err := download(t.Context(), at.JoinPath("Packages.xz"), nil, 4, 64<<20, 20*time.Second)
 	if err != nil || got.Value <= 0 || got.Bytes < 8<<20 || got.Bytes > 64<<20+4<<20 {
 		t.Errorf("%+v, %v", got, err)
 	}
-	if _, err := download(t.Context(), at.JoinPath("elsewhere"), nil, 4, 1<<20, 2*time.Second); err == nil || !strings.Contains(err.Error(), "redirects") {
+	if asked.Load() < 8 || connected.Load() != 4 {
+		t.Errorf("%d files of 8 MB over %d connections, want 64 MB over 4", asked.Load(), connected.Load())
+	}
+	if _, err := download(t.Context(), at.JoinPath("elsewhere"), nil, 4, 1<<20, 20*time.Second); err == nil || !strings.Contains(err.Error(), "redirects") {
 		t.Errorf("a redirect: %v", err)
 	}
 }

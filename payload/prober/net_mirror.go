@@ -39,19 +39,20 @@ func netMirror(ctx context.Context, p *printer, args []string) error {
 	if err != nil {
 		return p.skip("mirror", err.Error())
 	}
-	by := ""
+	by, client := "", ""
 	if from.Scheme == "https" {
 		path, _, err := tlsClient()
 		if err != nil {
 			return p.skip("mirror", from.Host+": "+err.Error())
 		}
-		by = ", by https through " + filepath.Base(path)
+		client = filepath.Base(path)
+		by = ", by https through " + client
 	}
 	proxy, err := aptProxy(ctx, from.Scheme, from.Hostname())
 	if err != nil {
 		return p.skip("mirror", err.Error())
 	}
-	name, note, reached := "mirror/"+strings.ToLower(from.Hostname()), "path to mirror "+from.Host, ""
+	name, note, reached := mirrorName(from, client, proxy), "path to mirror "+from.Host, ""
 	if proxy != nil {
 		by, reached = by+" through the proxy "+proxy.Host, ", to the proxy "+proxy.Host+" alone"
 	}
@@ -75,6 +76,20 @@ func netMirror(ctx context.Context, p *printer, args []string) error {
 		got.Note = note + by
 		return got, nil
 	})
+}
+
+// mirrorName is what the metrics of a mirror begin with. Figures are compared by
+// their names, so whatever is not plain http from the mirror itself is in it: who
+// speaks https, and the proxy.
+func mirrorName(from *url.URL, client string, proxy *url.URL) string {
+	name := "mirror/" + strings.ToLower(from.Hostname())
+	if client != "" {
+		name += "/https-" + client
+	}
+	if proxy != nil {
+		name += "/via-" + cutTo(strings.ToLower(proxy.Hostname()), 40)
+	}
+	return name
 }
 
 // mirrorAddr is where a mirror's file is asked for: the proxy, if there is one.
@@ -210,35 +225,61 @@ func aptProxy(ctx context.Context, scheme, mirror string) (*url.URL, error) {
 func download(ctx context.Context, from, proxy *url.URL, streams int, bytes int64, each time.Duration) (*wire.ProbeSample, error) {
 	ctx, cancel := context.WithTimeout(ctx, each)
 	defer cancel()
-	var moved, left atomic.Int64
-	left.Store(bytes)
+	var in intake
+	in.left.Store(bytes)
+	in.begun.Add(streams)
 	var work sync.WaitGroup
 	get, errs := fetch, make([]error, streams)
 	if from.Scheme == "https" {
 		get = fetchTLS
 	}
 	for i := range streams {
+		s := &inflow{&in, sync.OnceFunc(in.begun.Done)}
 		work.Go(func() {
 			defer cancel()
-			for ctx.Err() == nil && left.Load() > 0 {
-				if errs[i] = get(ctx, from, proxy, &left, &moved); errs[i] != nil {
+			defer s.first() // who has failed is waited for by nobody
+			for ctx.Err() == nil && in.left.Load() > 0 {
+				if errs[i] = get(ctx, from, proxy, s); errs[i] != nil {
 					return
 				}
 			}
 		})
 	}
-	log := sample(ctx, moved.Load)
+	in.begun.Wait()
+	log := sample(ctx, in.moved.Load)
 	work.Wait()
 	got, err := log.rate()
 	if err != nil {
 		return nil, errors.Join(append(errs, err)...)
 	}
-	got.Bytes = moved.Load()
+	got.Bytes = in.moved.Load()
 	return got, nil
 }
 
+// intake is what the streams of a download bring together.
+type intake struct {
+	left, moved atomic.Int64
+	begun       sync.WaitGroup // each has brought something
+}
+
+// inflow is one of them.
+type inflow struct {
+	*intake
+	first func()
+}
+
+// take counts bytes, and says whether more are wanted. The first ones wait for
+// those of the other streams: else little may be left when a program of the host
+// has been started for the last of them.
+func (s *inflow) take(n int) (more bool) {
+	s.first()
+	s.begun.Wait()
+	s.moved.Add(int64(n))
+	return s.left.Add(-int64(n)) > 0
+}
+
 // fetch gets the file once, by http. What stands before the file counts, too.
-func fetch(ctx context.Context, from, proxy *url.URL, left, moved *atomic.Int64) error {
+func fetch(ctx context.Context, from, proxy *url.URL, s *inflow) error {
 	what := "/" + strings.TrimPrefix(from.RequestURI(), "/")
 	if proxy != nil {
 		what = from.String()
@@ -259,8 +300,7 @@ func fetch(ctx context.Context, from, proxy *url.URL, left, moved *atomic.Int64)
 	buf := make([]byte, netBlock)
 	for {
 		n, err := r.Read(buf)
-		moved.Add(int64(n))
-		if left.Add(-int64(n)) <= 0 || ctx.Err() != nil || errors.Is(err, io.EOF) {
+		if !s.take(n) || ctx.Err() != nil || errors.Is(err, io.EOF) {
 			return nil
 		}
 		if err != nil {

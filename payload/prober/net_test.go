@@ -15,6 +15,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -259,6 +260,48 @@ func TestMirrorAddr(t *testing.T) {
 		if got := mirrorAddr(u, proxy); got != "proxy.example:3142" {
 			t.Errorf("%s through the proxy: %s", from, got)
 		}
+	}
+}
+
+// TestMirrorName: a figure's name tells the way it was measured, plain http from
+// the mirror itself aside, and is one that the laptop takes.
+func TestMirrorName(t *testing.T) {
+	proxy, _ := url.Parse("http://User:pw@Apt-Cacher.example:3142")
+	long, _ := url.Parse("http://" + strings.Repeat("long.", 30) + "example:3142")
+	for _, c := range []struct {
+		client string
+		proxy  *url.URL
+		want   string
+	}{
+		{"", nil, "mirror/deb.example.net"},
+		{"curl", nil, "mirror/deb.example.net/https-curl"},
+		{"", proxy, "mirror/deb.example.net/via-apt-cacher.example"},
+		{"wget", proxy, "mirror/deb.example.net/https-wget/via-apt-cacher.example"},
+		{"", long, "mirror/deb.example.net/via-" + strings.Repeat("long.", 8)},
+	} {
+		if got := mirrorName(&url.URL{Scheme: "http", Host: "Deb.example.net:8080"}, c.client, c.proxy); got != c.want {
+			t.Errorf("%s through %v: %s, want %s", c.client, c.proxy, got, c.want)
+		}
+	}
+}
+
+// TestInflow: nothing counts before every stream has brought something or has
+// failed.
+func TestInflow(t *testing.T) {
+	var in intake
+	in.left.Store(100)
+	in.begun.Add(2)
+	one, two := &inflow{&in, sync.OnceFunc(in.begun.Done)}, &inflow{&in, sync.OnceFunc(in.begun.Done)}
+	more := make(chan bool)
+	go func() { more <- one.take(60) }()
+	select {
+	case <-more:
+		t.Error("it did not wait for the other")
+	case <-time.After(20 * time.Millisecond):
+	}
+	two.first()
+	if !<-more || two.take(40) || in.moved.Load() != 100 {
+		t.Errorf("%d bytes counted", in.moved.Load())
 	}
 }
 

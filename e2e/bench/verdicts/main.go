@@ -40,7 +40,7 @@ func main() {
 }
 
 // mirrorName is in a metric's name; which mirror this machine is set up with is nobody's business.
-var mirrorName = regexp.MustCompile(`net/mirror/[^/ ]+/`)
+var mirrorName = regexp.MustCompile(`net/mirror/\S+/`)
 
 func run(ctx context.Context, vpsctl string, n int, to string) (err error) {
 	dir, err := os.MkdirTemp("", "vpsctl-verdicts-")
