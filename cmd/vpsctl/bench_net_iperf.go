@@ -77,13 +77,13 @@ func (n *networking) asIperf3(ctx context.Context, what string, other *remote.Se
 	vars["bytes"], vars["streams"], vars["reverse"] = strconv.FormatInt(as.Bytes, 10), streams, map[string]string{"down": "-R"}[way]
 	var out, errs bytes.Buffer
 	rc, err := n.s.Exec(ctx, set(iperfScript, vars, append([]string{"ask"}, theirs...)...), nil, &limited{&out, iperfSays}, &limited{&errs, 300})
-	if err == nil && rc != 0 {
-		err = fmt.Errorf("iperf3 ended with %d: %s", rc, strings.TrimSpace(errs.String()))
-	}
 	if err != nil {
 		return err
 	}
 	got, err := parseIperf3(out.Bytes(), way)
+	if rc != 0 {
+		err = whyIperf3(rc, err, errs.String())
+	}
 	if err != nil {
 		return err
 	}
@@ -97,6 +97,18 @@ func (n *networking) asIperf3(ctx context.Context, what string, other *remote.Se
 		return err
 	}
 	return n.fold.Add(*p.Got)
+}
+
+// whyIperf3 is why it failed: with --json it says so where its figures would be.
+func whyIperf3(rc int, said error, errs string) error {
+	why := fmt.Sprintf("iperf3 ended with %d", rc)
+	if said != nil {
+		why += "; " + said.Error()
+	}
+	if errs = strings.TrimSpace(errs); errs != "" {
+		why += "; " + errs
+	}
+	return errors.New(why)
 }
 
 // iperfParts are what iperf3 says of every tenth of a second.

@@ -1,8 +1,13 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"math"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -39,6 +44,34 @@ func TestParseIperf3(t *testing.T) {
 	} {
 		if _, err := parseIperf3([]byte(text), "down"); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v", text, err)
+		}
+	}
+}
+
+// TestIperfWhy: why iperf3 failed gets through, wherever it says so.
+func TestIperfWhy(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("a host's shell is needed")
+	}
+	dir := t.TempDir()
+	long := strings.Repeat(" ", 5000)
+	fake := "#!/bin/sh\necho '{\"start\":{},\"intervals\":[]," + long + "\"error\":\"unable to connect: refused\"}'\necho odd >&2\nexit 1\n"
+	if err := os.WriteFile(filepath.Join(dir, "iperf3"), []byte(fake), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	vars := map[string]string{"port": "1", "long": "9", "bytes": "1", "streams": "1", "reverse": ""}
+	cmd := exec.Command("/bin/sh", "-c", set(iperfScript, vars, "ask", "192.0.2.1"))
+	cmd.Env = []string{"PATH=" + dir + ":/usr/bin:/bin"}
+	out, err := cmd.Output()
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) {
+		t.Fatal(err)
+	}
+	_, said := parseIperf3(out, "up")
+	why := whyIperf3(exit.ExitCode(), said, string(exit.Stderr)).Error()
+	for _, want := range []string{"ended with 1", "unable to connect: refused", "odd"} {
+		if !strings.Contains(why, want) {
+			t.Errorf("%q is not in %q", want, why)
 		}
 	}
 }

@@ -25,7 +25,7 @@ while :; do
 	# The server may not listen yet.
 	tries=$((tries + 1))
 	if [ "$tries" = 5 ]; then
-		printf '%s\n' "$out" | head -c 300 >&2
+		printf '%s\n' "$out" # why it failed stands there, too
 		exit 1
 	fi
 	sleep 0.2
