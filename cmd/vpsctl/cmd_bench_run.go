@@ -29,7 +29,10 @@ var proberScript string
 //go:embed hostside/bench/provisioned.sh
 var provisionedScript string
 
-const benchPhaseID = "bench"
+const (
+	benchPhaseID = "bench"
+	hostLogs     = "/var/log/vps-provision" // of root's runs
+)
 
 // A depth's times: 19 probes, three repeats each.
 var depths = map[bench.Depth]struct{ each, sustained time.Duration }{
@@ -233,8 +236,8 @@ func peerGroup(h inventory.Host) string {
 // credits and background work are those of the provision then, not of the host's
 // every day. The host is asked: of a run that was left to itself nobody here
 // knows when it ended, and of another laptop's that there was one.
-func disturbed(ctx context.Context, s *remote.Session) (string, error) {
-	text, err := said(ctx, s, provisionedScript)
+func disturbed(ctx context.Context, s *remote.Session, logs string) (string, error) {
+	text, err := said(ctx, s, set(provisionedScript, map[string]string{"logs": logs}))
 	if err != nil || text == "" {
 		return "", err
 	}
@@ -270,7 +273,7 @@ func (m *measuring) ready(ctx context.Context, h inventory.Host, s *remote.Sessi
 	if err != nil {
 		return nil, fmt.Errorf("%s: bench: %w", h.Name, err)
 	}
-	why, err := disturbed(ctx, s)
+	why, err := disturbed(ctx, s, hostLogs)
 	if err != nil {
 		return nil, fmt.Errorf("%s: bench: %w", h.Name, err)
 	}
