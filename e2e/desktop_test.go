@@ -382,6 +382,8 @@ ufw deny 2222/tcp && ufw allow 13389/tcp && ufw allow in on wg0 && ufw allow fro
 		t.Errorf("SSH was opened to all, though somebody lets in whom he wants:\n%s", on(t, h, "ufw show added"))
 	}
 	check(0)
+	on(t, h, "ufw --force reset")
+	v.run(0, args...)
 }
 
 // openAgain wants the host within reach and no timer left.
