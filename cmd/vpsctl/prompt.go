@@ -6,8 +6,6 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
-
-	"golang.org/x/term"
 )
 
 // prompt asks for a secret on the terminal, which shows nothing of the answer
@@ -18,8 +16,11 @@ func prompt(ctx context.Context, question string) ([]byte, error) {
 		return nil, err
 	}
 	defer tty.Close()
-	fd := int(tty.Fd())
-	restore, err := silence(fd) // before the question: some type at once
+	// Both before the question: some type at once.
+	stopped := make(chan os.Signal, 1)
+	signal.Notify(stopped, os.Interrupt, syscall.SIGTERM)
+	defer signal.Stop(stopped)
+	restore, err := silence(int(tty.Fd()))
 	if err != nil {
 		return nil, err
 	}
@@ -27,16 +28,13 @@ func prompt(ctx context.Context, question string) ([]byte, error) {
 	fmt.Fprint(tty, question)
 	defer fmt.Fprintln(tty)
 
-	stopped := make(chan os.Signal, 1)
-	signal.Notify(stopped, os.Interrupt, syscall.SIGTERM)
-	defer signal.Stop(stopped)
 	type answer struct {
 		text []byte
 		err  error
 	}
 	typed := make(chan answer, 1)
 	go func() { // ends with the line, or with the command
-		text, err := term.ReadPassword(fd)
+		text, err := readSilent(tty)
 		typed <- answer{text, err}
 	}()
 	select {
