@@ -59,7 +59,7 @@ func simple(script string) bool {
 
 // reserved says that a shell may read word as the beginning of more than a
 // command: the parser takes some of POSIX's words as commands where they end
-// what nobody began ("else | r"), and knows none of those that bash has beside
+// what nobody began ("else | r"), and knows none of those that bash and ksh have beside
 // them. Source: POSIX.1-2017, Shell Command Language, 2.4; bash(1).
 func reserved(word string) bool {
 	switch word {
