@@ -374,8 +374,12 @@ ufw deny 2222/tcp && ufw allow 13389/tcp && ufw allow in on wg0 && ufw allow fro
 	on(t, h, "ufw delete allow 3389 && ufw allow from 203.0.113.7 to any port 3389")
 	check(0, "-e", "rdp_from=203.0.113.0/24")
 	wants(t, "an address of another network", check(4, "-e", "rdp_from=203.0.112.0/24"), "no rule lets RDP in from 203.0.112.0/24")
+	outside := on(t, h, "ip -4 route show default | sed 's/.* dev \\([^ ]*\\).*/\\1/'")
 	on(t, h, "ufw delete allow from 203.0.113.7 to any port 3389")
 	v.run(0, args...)
+	on(t, h, "ufw allow in on "+outside)
+	wants(t, "a rule for what leads outside", check(4), "RDP is open to any")
+	on(t, h, "ufw delete allow in on "+outside)
 	on(t, h, `ufw --force reset && ufw allow from "$(ip -4 route show default | cut -d" " -f3)" && ufw --force enable`)
 	v.run(0, args...)
 	if got := on(t, h, "ufw show added | grep -c 'allow 22/tcp' || true"); got != "0" {
